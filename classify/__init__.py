@@ -1,0 +1,1 @@
+"""Vectors to families: splits, heads, their stack, runs and figures."""

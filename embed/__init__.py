@@ -1,0 +1,1 @@
+"""Photos to vectors: collections, images, encoders and the cache of embeddings."""

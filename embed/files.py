@@ -1,0 +1,96 @@
+"""Writing files so that nobody ever sees half of one, and naming them by their content."""
+
+import csv
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from embed.errors import UserError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a scratch path beside `path`; once it is written and on disk it becomes `path`.
+
+    A failure or a crash leaves `path` as it was. A full or read-only disk is a `UserError`.
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield scratch
+        with scratch.open("rb") as handle:
+            os.fsync(handle.fileno())
+        scratch.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _mendable(error, path) from error
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all."""
+    with whole_file(path) as scratch:
+        scratch.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 `text` to `path`, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON (NaN is refused: it is no JSON)."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_rows(path: Path, header: list[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write `rows` as a CSV file with `header` (UTF-8, comma, LF)."""
+    with whole_file(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, header, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; a damaged file is a `UserError`."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}). Remove it and run again.") from error
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal SHA-256 of `data`: the key of a photo in the store."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network and FUSE file systems cannot sync a folder; the rename itself holds.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _mendable(error: OSError, path: Path) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(
+            f"No space left on the disk while writing {path}. What was saved before is whole: "
+            "free some space and run the same command again; it goes on from there."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError(
+            f"{path} cannot be written ({error.strerror}). "
+            "Choose a folder you may write to with --workspace FOLDER."
+        )
+    return error

@@ -1,0 +1,1 @@
+"""Vectors to neighbours: indexes, look-alike search, galleries."""
