@@ -1,0 +1,59 @@
+"""All that changes a vector, in one frozen record: two specs never mix in one store."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from embed.errors import UserError
+from embed.files import sha256
+from embed.transform import Transform
+
+# A name and where the weights lie do not change a vector; everything else does.
+_NOT_IDENTITY = ("name", "source")
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """What a vector depends on. Saved as `spec.json` beside the vectors."""
+
+    name: str  # what the user calls it, and the store's folder
+    source: str  # what `open_encoder` takes to load it again
+    library: str  # timm, open_clip or familia
+    architecture: str
+    weights: str  # digest of the weights
+    dim: int
+    pooling: str
+    precision: str
+    transform: Transform
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that are equal exactly where vectors may be compared."""
+        identity = {k: v for k, v in asdict(self).items() if k not in _NOT_IDENTITY}
+        return sha256(json.dumps(identity, sort_keys=True).encode())[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> "EncoderSpec":
+        """The spec in a decoded `spec.json`; a foreign one is a `UserError`."""
+        try:
+            transform = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in value["transform"].items()
+            }
+            return cls(**{**value, "transform": Transform(**transform)})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise UserError(
+                f"This spec.json is not one of this program's version ({error}). "
+                "Run `cli embed PHOTOS --rebuild` to set the old embeddings aside."
+            ) from error
+
+    def differences(self, other: "EncoderSpec") -> list[str]:
+        """`field: mine, not theirs` for every field that changes vectors and differs."""
+        mine, theirs = asdict(self), asdict(other)
+        return [
+            f"{field}: {mine[field]}, not {theirs[field]}"
+            for field in mine
+            if field not in _NOT_IDENTITY and mine[field] != theirs[field]
+        ]
