@@ -1,0 +1,211 @@
+"""The engine gives each readable photo its own vector, once, whatever happens around it."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from embed import engine
+from embed.encoders import PixelEncoder
+from embed.engine import Lane, Stamp, embed_photos
+from embed.files import sha256
+from embed.images import decode
+from embed.store import EmbeddingStore
+
+
+class CountingEncoder(PixelEncoder):
+    """Counts what it encodes; can fail at a batch, or for want of memory above a size."""
+
+    def __init__(self, fail_at: int | None = None, most: int | None = None) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+        self.fail_at, self.most = fail_at, most
+
+    def encode(self, pixels: np.ndarray) -> np.ndarray:
+        if self.fail_at is not None and len(self.sizes) >= self.fail_at:
+            raise KeyboardInterrupt
+        if self.most is not None and len(pixels) > self.most:
+            raise RuntimeError("CUDA out of memory. Tried to allocate")
+        self.sizes.append(len(pixels))
+        return super().encode(pixels)
+
+
+def lane(folder: Path, encoder: PixelEncoder | None = None) -> Lane:
+    encoder = encoder or CountingEncoder()
+    return Lane(encoder, EmbeddingStore.open(folder, encoder.spec))
+
+
+def files(photos: Path) -> list[str]:
+    return [str(path) for path in sorted(photos.glob("*/*.png"))]
+
+
+def expected(paths: Sequence[str]) -> np.ndarray:
+    encoder = PixelEncoder()
+    transform = encoder.spec.transform
+    return encoder.encode(np.stack([transform(decode(Path(p).read_bytes())) for p in paths]))
+
+
+def loaded(result: engine.Embedded, where: Lane, paths: Sequence[str]) -> np.ndarray:
+    return where.store.load([result.stamps[path].key for path in paths])
+
+
+def test_each_photo_has_its_own_vector(photos: Path, tmp_path: Path) -> None:
+    paths, where = files(photos), lane(tmp_path)
+    result = embed_photos(paths, [where], {}, batch_size=7)
+    np.testing.assert_array_equal(loaded(result, where, paths), expected(paths))
+    assert all(result.stamps[p].key == sha256(Path(p).read_bytes()) for p in paths)
+
+
+def test_a_second_run_encodes_nothing_and_reads_nothing(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = files(photos)
+    first = embed_photos(paths, [lane(tmp_path)], {})
+    again = lane(tmp_path)
+
+    def touched(path: Path) -> bytes:
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr(engine, "read_bytes", touched)
+    second = embed_photos(paths, [again], first.stamps)
+    assert second.encoded == {"pixels": 0}
+    assert second.stamps == first.stamps
+
+
+def test_renamed_and_copied_photos_are_not_encoded_again(photos: Path, tmp_path: Path) -> None:
+    embed_photos(files(photos), [lane(tmp_path / "store")], {})
+    moved = tmp_path / "moved"
+    shutil.copytree(photos / "felidae", moved)
+    shutil.copy(moved / "00.png", moved / "copy.png")
+    result = embed_photos([str(p) for p in moved.iterdir()], [lane(tmp_path / "store")], {})
+    assert result.encoded == {"pixels": 0}
+    assert len(result.stamps) == 13
+
+
+def test_copies_within_a_batch_are_encoded_once(photos: Path, tmp_path: Path) -> None:
+    for i in range(5):
+        shutil.copy(photos / "felidae" / "00.png", tmp_path / f"{i}.png")
+    encoder = CountingEncoder()
+    result = embed_photos(
+        [str(p) for p in tmp_path.glob("*.png")], [lane(tmp_path / "s", encoder)], {}
+    )
+    assert (sum(encoder.sizes), len(result.stamps)) == (1, 5)
+
+
+def test_a_changed_photo_is_noticed(photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    shutil.copy(photos / "felidae" / "00.png", path)
+    where = lane(tmp_path / "s")
+    before = embed_photos([str(path)], [where], {})
+    shutil.copy(photos / "canidae" / "01.png", path)
+    after = embed_photos([str(path)], [where], before.stamps)
+    assert after.encoded == {"pixels": 1}
+    np.testing.assert_array_equal(loaded(after, where, [str(path)]), expected([str(path)]))
+
+
+def test_a_stamp_without_a_vector_does_not_count(photos: Path, tmp_path: Path) -> None:
+    """After `--rebuild` the stamps are known and the vectors are not."""
+    paths = files(photos)[:3]
+    first = embed_photos(paths, [lane(tmp_path / "old")], {})
+    result = embed_photos(paths, [lane(tmp_path / "new")], first.stamps)
+    assert result.encoded == {"pixels": 3}
+
+
+def test_bad_photos_do_not_stop_the_rest(photos: Path, tmp_path: Path) -> None:
+    good = files(photos)[:4]
+    bad = [
+        tmp_path / "cut.png",
+        tmp_path / "empty.jpg",
+        tmp_path / "text.jpg",
+        tmp_path / "gone.jpg",
+    ]
+    bad[0].write_bytes(Path(good[0]).read_bytes()[:-500])
+    bad[1].touch()
+    bad[2].write_text("hello")
+    mixed = [good[0], str(bad[0]), str(bad[1]), good[1], str(bad[2]), good[2], str(bad[3]), good[3]]
+    where = lane(tmp_path / "s")
+    result = embed_photos(mixed, [where], {}, batch_size=2)
+    assert set(result.problems) == {str(path) for path in bad}
+    np.testing.assert_array_equal(loaded(result, where, good), expected(good))
+
+
+def test_a_batch_without_a_readable_photo(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    result = embed_photos([str(tmp_path / "a.jpg")], [lane(tmp_path / "s")], {})
+    assert (result.stamps, len(result.problems)) == ({}, 1)
+
+
+def test_an_interrupted_run_loses_one_batch_and_goes_on(photos: Path, tmp_path: Path) -> None:
+    paths = files(photos)
+    with pytest.raises(KeyboardInterrupt):
+        embed_photos(paths, [lane(tmp_path, CountingEncoder(fail_at=3))], {}, batch_size=8)
+    assert len(EmbeddingStore.open(tmp_path)) == 24
+    again = CountingEncoder()
+    where = lane(tmp_path, again)
+    result = embed_photos(paths, [where], {}, batch_size=8)
+    assert sum(again.sizes) == len(paths) - 24
+    np.testing.assert_array_equal(loaded(result, where, paths), expected(paths))
+
+
+def test_a_batch_too_large_for_memory_is_halved(photos: Path, tmp_path: Path) -> None:
+    encoder = CountingEncoder(most=5)
+    paths, where = files(photos), lane(tmp_path, encoder)
+    result = embed_photos(paths, [where], {}, batch_size=32)
+    assert max(encoder.sizes) == 4
+    np.testing.assert_array_equal(loaded(result, where, paths), expected(paths))
+
+
+def test_other_errors_of_a_network_are_bugs(photos: Path, tmp_path: Path) -> None:
+    class Broken(PixelEncoder):
+        def encode(self, pixels: np.ndarray) -> np.ndarray:
+            raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        embed_photos(files(photos)[:2], [lane(tmp_path, Broken())], {})
+
+
+def test_two_encoders_decode_each_photo_once(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    other = CountingEncoder()
+    other.spec = replace(other.spec, name="other", pooling="other")
+    decoded = []
+
+    def counting(data: bytes) -> Image.Image:
+        decoded.append(1)
+        return decode(data)
+
+    monkeypatch.setattr(engine, "decode", counting)
+    paths = files(photos)[:6]
+    lanes = [lane(tmp_path / "a"), lane(tmp_path / "b", other)]
+    result = embed_photos(paths, lanes, {})
+    assert (len(decoded), result.encoded) == (6, {"pixels": 6, "other": 6})
+
+
+def test_another_process_at_the_same_photos(photos: Path, tmp_path: Path) -> None:
+    """What another run saved meanwhile is not encoded again."""
+    paths = files(photos)
+
+    class Racing(CountingEncoder):
+        def encode(self, pixels: np.ndarray) -> np.ndarray:
+            if not self.sizes:  # during our first batch somebody embeds everything
+                embed_photos(paths, [lane(tmp_path)], {})
+            return super().encode(pixels)
+
+    racing = Racing()
+    embed_photos(paths, [lane(tmp_path, racing)], {}, batch_size=8)
+    assert racing.sizes == [8]
+
+
+def test_a_stamp_needs_size_and_time(photos: Path, tmp_path: Path) -> None:
+    path = files(photos)[0]
+    where = lane(tmp_path)
+    first = embed_photos([path], [where], {})
+    real = first.stamps[path]
+    false = Stamp(real.size + 1, real.mtime_ns, "0" * 64)
+    assert embed_photos([path], [where], {path: false}).stamps[path] == real

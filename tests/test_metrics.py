@@ -1,0 +1,218 @@
+"""The figures equal scikit-learn's, in every resample, and the intervals hold what they promise."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn import metrics as sk
+
+from classify import metrics
+from classify.metrics import (
+    ALL_METRICS,
+    NEVER,
+    confusion,
+    intervals,
+    paired_difference,
+    per_class,
+    rank_of_truth,
+    score,
+    wilson,
+)
+
+F64 = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def predictions(n: int, n_classes: int, seed: int, signal: float = 0.3) -> tuple[Ints, F64]:
+    """True classes (some of them unknown to the model) and noisy probabilities."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n)
+    P = rng.dirichlet(np.full(n_classes, 0.5), n)
+    P[np.arange(n), y] += signal
+    P[rng.random(P.shape) < 0.2] = 0
+    P += 1e-9
+    y[rng.random(n) < 0.1] = -1
+    return y, P / P.sum(axis=1, keepdims=True)
+
+
+def naive(name: str, y: Ints, P: F64) -> float:
+    y_pred = P.argmax(axis=1)
+    if name == "macro_f1":
+        return float(sk.f1_score(y, y_pred, average="macro", zero_division=0))
+    if name == "weighted_f1":
+        return float(sk.f1_score(y, y_pred, average="weighted", zero_division=0))
+    if name == "balanced_accuracy":
+        return float(np.mean([(y_pred[y == c] == c).mean() for c in np.unique(y)]))
+    if name == "accuracy":
+        return float(sk.accuracy_score(y, y_pred))
+    if name == "log_loss":
+        p = [P[i, c] if c >= 0 else 0 for i, c in enumerate(y)]
+        return float(-np.log(np.clip(p, 1e-6, 1)).mean())
+    listed = np.argsort(-P, axis=1, kind="stable")[:, : int(name[4:])]
+    return float(np.mean([c in row for c, row in zip(y, listed, strict=True)]))
+
+
+@pytest.mark.parametrize("name", [*ALL_METRICS, "top_1"])
+@settings(deadline=None, max_examples=40)
+@given(
+    n=st.integers(1, 40),
+    n_classes=st.integers(2, 8),
+    seed=st.integers(0, 999),
+    grouped=st.booleans(),
+)
+def test_every_resample_equals_the_naive_figure(
+    name: str, n: int, n_classes: int, seed: int, grouped: bool
+) -> None:
+    y, P = predictions(n, n_classes, seed)
+    groups = np.arange(n) // 3 if grouped else None
+    (samples,) = metrics._bootstrap(y, [P], [name], 5, seed, groups)
+    weights = np.hstack(list(metrics._resamples(n, 5, seed, groups))).astype(int)
+    assert weights.shape == (n, 6)
+    for value, times in zip(samples[name], weights.T, strict=True):
+        drawn = np.repeat(np.arange(n), times)
+        assert value == pytest.approx(naive(name, y[drawn], P[drawn]))
+
+
+def test_resamples_draw_n_photos_or_whole_groups() -> None:
+    first, later = metrics._resamples(30, 400, 0, None)
+    assert (first == 1).all()
+    assert (later.sum(axis=0) == 30).all()
+    assert later.mean(axis=1) == pytest.approx(1, abs=0.25)
+    assert later.var() == pytest.approx(29 / 30, rel=0.05)
+    group = np.repeat(["a", "b", "c"], [1, 4, 10])
+    _, grouped = metrics._resamples(15, 50, 0, group)
+    for one in "abc":
+        assert (grouped[group == one] == grouped[group == one][0]).all()
+
+
+def test_chunks_do_not_change_the_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, P = predictions(50, 4, 0)
+    whole = intervals(y, P, n_boot=300)
+    monkeypatch.setattr(metrics, "_CELLS", 50 * 7)
+    pieces = intervals(y, P, n_boot=300)
+    for name, (value, low, high) in whole.items():
+        assert pieces[name] == pytest.approx((value, low, high), abs=0.3 * (high - low))
+
+
+def test_perfect_predictions_leave_no_doubt() -> None:
+    y = np.repeat(np.arange(5), 4)
+    figures = intervals(y, np.eye(5)[y])
+    assert figures.pop("log_loss") == (0, 0, 0)
+    assert set(figures.values()) == {(1, 1, 1)}
+
+
+def test_intervals_are_reproducible_and_inside_the_scale() -> None:
+    y, P = predictions(60, 12, 1, signal=2)
+    figures = intervals(y, P, n_boot=200, seed=3)
+    assert figures == intervals(y, P, n_boot=200, seed=3)
+    assert figures != intervals(y, P, n_boot=200, seed=4)
+    for name, (value, low, high) in figures.items():
+        assert 0 <= low <= value <= high
+        assert high <= 1 or name == "log_loss"
+        assert value == score(y, P, name)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "macro_f1"])
+def test_the_interval_covers_the_truth_in_95_of_100_cases(name: str) -> None:
+    rng = np.random.default_rng(0)
+    right = np.linspace(0.5, 1, 20)  # recall of 20 classes; errors fall on the next class
+    joint = np.diag(right) + np.roll(np.diag(1 - right), 1, axis=1)
+    f1 = 2 * right / (joint.sum(axis=0) + joint.sum(axis=1))
+    truth = right.mean() if name == "accuracy" else f1.mean()
+    y = np.repeat(np.arange(20), 8)
+    covered = 0
+    for seed in range(200):
+        y_pred = np.where(rng.random(len(y)) < right[y], y, (y + 1) % 20)
+        _, low, high = intervals(y, np.eye(20)[y_pred], [name], 300, seed)[name]
+        covered += low <= truth <= high
+    assert 0.91 <= covered / 200 <= 0.995
+
+
+def test_groups_widen_the_interval_of_photos_that_are_no_independent_witnesses() -> None:
+    rng = np.random.default_rng(0)
+    group = np.arange(300) // 10
+    y = rng.integers(0, 2, 30)[group]
+    P = np.eye(2)[(y + (rng.random(30) < 0.3)[group]) % 2]
+    _, low, high = intervals(y, P, ["accuracy"])["accuracy"]
+    _, low_by_group, high_by_group = intervals(y, P, ["accuracy"], groups=group)["accuracy"]
+    assert high_by_group - low_by_group > 2 * (high - low)
+
+
+def test_paired_difference() -> None:
+    y, P = predictions(200, 6, 0)
+    assert paired_difference(y, P, P.copy()) == (0, 0, 0)
+    Q = P + 0.2 * np.eye(7)[y][:, :6]
+    Q /= Q.sum(axis=1, keepdims=True)
+    difference, low, high = paired_difference(y, Q, P, "accuracy")
+    assert difference == pytest.approx(score(y, Q, "accuracy") - score(y, P, "accuracy"))
+    assert 0 < low < difference < high
+    _, low_alone, high_alone = intervals(y, P, ["accuracy"])["accuracy"]
+    assert high - low < high_alone - low_alone
+
+
+def test_equal_probabilities_rank_as_they_are_listed_and_zero_is_never_listed() -> None:
+    P = np.array([[0.4, 0.4, 0.2, 0.0]] * 5)
+    assert rank_of_truth(np.array([0, 1, 2, 3, -1]), P).tolist() == [0, 1, 2, NEVER, NEVER]
+    assert score(np.array([3] * 5), P, "top_5") == 0
+
+
+def test_per_class_table() -> None:
+    y, P = predictions(80, 5, 2)
+    y[y == 4] = 3
+    table = per_class(y, P, list("abcde"))
+    precision, recall, f1, n = sk.precision_recall_fscore_support(
+        y, P.argmax(axis=1), labels=range(5), zero_division=0
+    )
+    assert table["class"].tolist() == list("abcde")
+    assert table["n"].tolist() == n.tolist()
+    assert table["predicted"].sum() == 80
+    np.testing.assert_allclose(table["precision"], precision)
+    np.testing.assert_allclose(table["f1"], f1)
+    np.testing.assert_allclose(table["recall"][:4], recall[:4])
+    assert table.loc[4, ["recall", "recall_low", "recall_high", "top5"]].isna().all()
+    some = table[:4]
+    assert (some["recall_low"] <= some["recall"]).all()
+    assert (some["recall"] <= some["recall_high"]).all()
+    assert (some["top5"] >= some["recall"]).all()
+
+
+def test_wilson_is_the_textbooks() -> None:
+    low, high = wilson(np.array([0.0, 0.5, 1.0]), np.array([10.0, 10.0, 10.0]))
+    np.testing.assert_allclose(low, [0, 0.2366, 0.7225], atol=1e-4)
+    np.testing.assert_allclose(high, [0.2775, 0.7634, 1], atol=1e-4)
+
+
+def test_confusion_equals_sklearns_without_the_unknown() -> None:
+    y, P = predictions(100, 6, 3)
+    y_pred = P.argmax(axis=1)
+    seen = y >= 0
+    expected = sk.confusion_matrix(y[seen], y_pred[seen], labels=range(6))
+    np.testing.assert_array_equal(confusion(y, y_pred, 6), expected)
+
+
+@pytest.mark.parametrize(
+    ("y", "P"),
+    [
+        (np.array([0]), np.array([[np.nan, 1.0]])),
+        (np.array([0, 1]), np.array([[0.5, 0.5]])),
+        (np.array([], dtype=int), np.zeros((0, 2))),
+    ],
+)
+def test_figures_of_nothing_are_refused(y: Ints, P: F64) -> None:
+    with pytest.raises(ValueError, match="photos need"):
+        intervals(y, P)
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    with pytest.raises(ValueError, match="f2"):
+        score(np.array([0]), np.ones((1, 2)), "f2")
+
+
+def test_speed() -> None:
+    y, P = predictions(2000, 200, 0)
+    start = time.perf_counter()
+    intervals(y, P)
+    assert time.perf_counter() - start < 2
