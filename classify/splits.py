@@ -1,7 +1,6 @@
 """Which photos train, which validate, which test: made at random or read from a table."""
 
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,10 @@ from scipy.sparse.csgraph import connected_components
 
 from classify.split_report import SIDES, SplitReport
 from classify.stratify import Ints, assign, make_folds
+from embed.collection import load_collection
 from embed.errors import UserError, did_you_mean
 from embed.files import read_json, write_json, write_rows
+from embed.tables import read_table
 from embed.workspace import Workspace
 
 __all__ = [
@@ -80,8 +81,6 @@ def new_split(
 
     Returns the split and the rows of the collection.
     """
-    from embed.collection import load_collection
-
     collection = load_collection(workspace.collection)
     rows, label = collection.rows, collection.label
     if label is None:
@@ -200,10 +199,9 @@ def split_from_csv(path: Path, rows: Any, label: str) -> Split:
     fits none of `rows` or has nobody to train or test is a `UserError`.
     """
     labelled = _labelled(rows, label)
-    given = _read_table(path)
-    said = _said_sides(path, given)
+    given, notes = _given_table(path)
     theirs, ours = _id_columns(path, given, rows)
-    given = pd.DataFrame({"id": given[theirs], "split": said}).drop_duplicates()
+    given = given[[theirs, "split"]].set_axis(["id", "split"], axis=1).drop_duplicates()
     if not given["id"].is_unique:
         twice = given["id"][given["id"].duplicated()].iloc[0]
         raise UserError(f"{path} puts the same photo on two sides: {theirs} '{twice}'. Keep one.")
@@ -214,7 +212,7 @@ def split_from_csv(path: Path, rows: Any, label: str) -> Split:
         if needed not in shares:
             raise UserError(f"{path} names no labelled {needed} photo of this collection.")
     named = labelled.loc[side.index]
-    notes = [f"read from {path.name}, matched by {theirs}"]
+    notes.insert(0, f"read from {path.name}, matched by {theirs}")
     if unknown := int((~given["id"].isin(rows[ours])).sum()):
         notes.append(f"{unknown:,} rows of {path.name} are no photo of this collection")
     fractions = {side: round(float(shares.get(side, 0)), 9) for side in SIDES}
@@ -223,37 +221,23 @@ def split_from_csv(path: Path, rows: Any, label: str) -> Split:
     )
 
 
-def _said_sides(path: Path, given: Any) -> Any:
-    """The column `split` of a given table as train, val and test."""
+def _given_table(path: Path) -> tuple[Any, list[str]]:
+    """The file's rows (index: line; `split`: train, val or test) and what is wrong with them."""
+    table = read_table(path, ["split"])
+    columns = [column.casefold() for column in table.columns]
+    given = pd.DataFrame(table.rows, index=table.lines, columns=columns, dtype=str)
+    given = given.loc[:, ~given.columns.duplicated()]
     if "split" not in given:
-        raise UserError(f"{path} has no column 'split'. It has: {', '.join(given)}.")
-    sides = given["split"].str.strip().str.lower().map(_ALIASES)
+        raise UserError(f"{path} has no column 'split'. It has: {', '.join(table.columns)}.")
+    sides = given["split"].str.lower().map(_ALIASES)
     odd = given["split"][sides.isna()]
     if len(odd):
         raise UserError(
             f"{path}: the column 'split' must say train, val or test; {len(odd)} rows do not, "
-            f"as line {odd.index[0] + 2}: '{odd.iloc[0]}'."
+            f"as line {odd.index[0]}: '{odd.iloc[0]}'."
         )
-    return sides
-
-
-def _read_table(path: Path) -> Any:
-    """A CSV file as text columns: comma, semicolon or tab; UTF-8 (BOM or not) or Latin-1."""
-    if not path.is_file():
-        raise UserError(f"--from {path}: there is no such file.")
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    header = text.split("\n", 1)[0]
-    try:
-        table = pd.read_csv(
-            StringIO(text), sep=max(",;\t", key=header.count), dtype=str, keep_default_na=False
-        )
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read as a CSV table ({error}).") from error
-    return table.rename(columns=str.strip)
+    bad = [f"line {line} of {path.name} is left out: {why}" for line, why in table.bad]
+    return given.assign(split=sides), [*table.notes, *bad]
 
 
 def _id_columns(path: Path, given: Any, rows: Any) -> tuple[str, str]:

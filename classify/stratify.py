@@ -12,6 +12,9 @@ from embed.errors import UserError
 Ints = NDArray[np.intp]
 
 _EPSILON = 1e-9  # deficits are differences of floats
+# How much an emptier side weighs against a class's own need. 0 would leave 100 classes of two
+# photos without a test photo; much more lets sides of even size distort classes of a few groups.
+_EVENNESS = 2
 
 
 def assign(
@@ -26,12 +29,12 @@ def assign(
     Iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011, "On the stratification of
     multi-label data") over groups: they come in random order, the largest first, and each goes
     to the side that lacks most of its labels. Where no side can hold the whole group within its
-    share, the sides that it suits about as well are told apart by how empty they are, so that
-    many tiny classes do not all end on the same side. Of a class whose rows are each their own
-    group, every side gets its share to within one row.
+    share, it counts too how empty the sides are, so that many tiny classes do not all end on the
+    same side. Of a class whose rows are each their own group, every side gets its share to
+    within one row.
 
     labels, groups : (n,) str or int
-    fractions : share of each side, summing to 1
+    fractions : share of each side, above 0 and summing to 1
     train_first : side 0 gets a group of every class before another side gets any, so a class of
         one group is on side 0
     Returns (n,) int, the side of each row.
@@ -44,16 +47,14 @@ def assign(
     anchors = _anchors(counts, order) if train_first else set()
     shares = np.asarray(fractions, dtype=float)
     sides: Ints = np.zeros(counts.shape[0], dtype=np.intp)
-    total = counts.sum(axis=0)
-    lack, room = np.outer(total, shares), shares * len(group_of)
+    lack = np.outer(counts.sum(axis=0), shares)
+    full = shares * len(group_of)
+    room = full.copy()
     for group in sorted(order, key=lambda group: group not in anchors):
         cells = slice(counts.indptr[group], counts.indptr[group + 1])
         held, count = counts.indices[cells], counts.data[cells]
         if group not in anchors:
-            emptiness = room / np.maximum(shares, _EPSILON)
-            sides[group] = _neediest(
-                count @ lack[held], count @ count, count @ total[held], emptiness
-            )
+            sides[group] = _neediest(count @ lack[held], count @ count, room / full)
         lack[held, sides[group]] -= count
         room[sides[group]] -= count.sum()
     return sides[group_of]
@@ -83,12 +84,11 @@ def _anchors(counts: Any, order: Ints) -> set[int]:
 
 
 def _neediest(
-    lack: NDArray[np.float64], size: float, whole: float, emptiness: NDArray[np.float64]
-) -> int:
-    """Side for a group. lack : what each side lacks of its labels, weighted by its label counts;
-    size, whole : its label counts and those of the whole table, weighted likewise."""
-    best = lack >= lack.max() - _EPSILON
-    if lack.max() < size - _EPSILON:
-        # No side may overshoot by more than half of the class only to even out the sizes.
-        best |= (lack > _EPSILON) & (size - lack <= whole / 2)
-    return int(np.argmax(np.where(best, emptiness, -np.inf)))
+    lack: NDArray[np.float64], size: float, emptiness: NDArray[np.float64]
+) -> np.integer[Any]:
+    """Side for a group. lack, size : what each side lacks of its labels and what it holds of
+    them, both weighted by its label counts; emptiness : share of each side that is still free."""
+    need = lack / size
+    if need.max() >= 1 - _EPSILON:
+        return np.argmax(np.where(need >= need.max() - _EPSILON, emptiness, -np.inf))
+    return np.argmax(np.where(need > _EPSILON, need + _EVENNESS * emptiness, -np.inf))

@@ -204,6 +204,4 @@ def _run(command: list[str], folder: Path) -> tuple[bool, str]:
 
 
 def _by_hand(package: str) -> str:
-    return (
-        f"Download the .deb from a Debian mirror and give it with --archive FILE."
-    )
+    return "Download the .deb from a Debian mirror and give it with --archive FILE."

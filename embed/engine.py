@@ -79,8 +79,8 @@ def embed_photos(
         for outcome in _prepared(paths, lanes, known):
             if isinstance(outcome, _Photo):
                 result.stamps[outcome.path] = outcome.stamp
-                for lane, pixels in outcome.pixels.items():
-                    batches[lane].add(outcome.stamp.key, pixels)
+                for i, pixels in outcome.pixels.items():
+                    batches[i].add(outcome.stamp.key, pixels)
             else:
                 result.problems.update([outcome])
             advance(1)
@@ -119,7 +119,7 @@ def _prepared(
 
 def _prepare(path: str, lanes: Sequence[Lane], known: Stamp | None) -> "_Photo | tuple[str, str]":
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
         unchanged = (
             known is not None
             and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns)

@@ -62,7 +62,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read as JSON ({error}). Remove it and run again.") from error
+        raise UserError(
+            f"{path} cannot be read as JSON ({error}). Remove it and run again."
+        ) from error
 
 
 def sha256(data: bytes) -> str:

@@ -43,12 +43,13 @@ def packaged_lite(architecture: str, weights_file: Path) -> "torch.nn.Module":
     import timm
     import torch
 
-    module = timm.create_model(architecture, pretrained=False)
+    module: torch.nn.Module = timm.create_model(architecture, pretrained=False)
     tensors = torch.load(weights_file, map_location="cpu", weights_only=True)
     module.load_state_dict(
         dict(zip(module.state_dict(), tensors.values(), strict=True)), strict=True
     )
-    module.reset_classifier(0)
+    timm_module: Any = module
+    timm_module.reset_classifier(0)
     return module
 
 

@@ -39,7 +39,7 @@ class EncoderSpec:
     def from_json(cls, value: Any) -> "EncoderSpec":
         """The spec in a decoded `spec.json`; a foreign one is a `UserError`."""
         try:
-            transform = {
+            transform: dict[str, Any] = {
                 k: tuple(v) if isinstance(v, list) else v for k, v in value["transform"].items()
             }
             return cls(**{**value, "transform": Transform(**transform)})

@@ -79,6 +79,16 @@ def test_the_most_confused_classes_are_shown_side_by_side(
         assert sum(n for (row, _), n in cells.items() if row == name) == whole
 
 
+def test_a_class_is_shown_with_what_it_is_taken_for() -> None:
+    hubs = [(hub, hub + other, 3) for hub in (0, 3, 6, 9) for other in (1, 2)]
+    assert set(figures._worst_first(confused(12, *hubs), 4)) == {0, 1, 3, 4}
+
+
+def test_scattered_errors_are_no_confusion() -> None:
+    scattered = [(0, other, 1) for other in range(1, 7)]
+    assert set(figures._worst_first(confused(9, *scattered, (7, 8, 3)), 2)) == {7, 8}
+
+
 def test_labels_are_shown_as_they_are(tmp_path: Path, drawn: list[Figure]) -> None:
     names = ["$x^2$", "two\nlines", "_hidden", "猫"]
     with warnings.catch_warnings():

@@ -131,6 +131,13 @@ def test_the_interval_covers_the_truth_in_95_of_100_cases(name: str) -> None:
     assert 0.91 <= covered / 200 <= 0.995
 
 
+def test_the_value_lies_in_the_middle_although_resamples_miss_photos_of_small_classes() -> None:
+    y = np.repeat(np.arange(200), 2)
+    y_pred = np.where(np.random.default_rng(0).random(400) < 0.7, y, (y + 1) % 200)
+    value, low, high = intervals(y, np.eye(200)[y_pred], ["macro_f1"])["macro_f1"]
+    assert (value - low) / (high - low) == pytest.approx(0.5, abs=0.1)
+
+
 def test_groups_widen_the_interval_of_photos_that_are_no_independent_witnesses() -> None:
     rng = np.random.default_rng(0)
     group = np.arange(300) // 10

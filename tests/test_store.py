@@ -80,7 +80,7 @@ def test_a_part_written_elsewhere_is_seen(tmp_path: Path) -> None:
 
 def test_missing_key_names_the_command(tmp_path: Path) -> None:
     store = filled(tmp_path, [1])
-    with pytest.raises(UserError, match="1 of 2 photos have no 'pixels' embedding.*cli embed"):
+    with pytest.raises(UserError, match=r"1 of 2 photos have no 'pixels' embedding.*cli embed"):
         store.load([key(1), key(2)])
 
 
@@ -154,7 +154,7 @@ def test_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(UserError, match="No space left.*same command again"):
+    with pytest.raises(UserError, match=r"No space left.*same command again"):
         store.append([key(2)], vectors([2]))
     monkeypatch.undo()
     again = EmbeddingStore.open(tmp_path)
