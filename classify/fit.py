@@ -1,0 +1,227 @@
+"""Fitting heads: out-of-fold probabilities on shared folds, then one fit on all training rows."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.compare import paired_verdict
+from classify.dataset import Dataset, load_dataset
+from classify.heads import HEADS, Head, load_head, make_head, save_head
+from classify.metrics import HEADLINE, intervals
+from classify.runs import Predictions, Run, RunConfig, find_run, new_run, versions
+from classify.splits import make_folds
+from classify.stack import Stack, crossfit_pool, fit_pool
+from embed.errors import UserError, did_you_mean
+from embed.files import write_json
+from embed.workspace import Workspace
+
+F64 = NDArray[np.float64]
+
+BALANCES = ("none", "weights", "oversample", "smote")
+BASE_HEADS = ("logreg", "lgbm", "knn")
+CHOICES = (*BASE_HEADS, "stack", "all")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A run with what is worth saying about it."""
+
+    run: Run
+    reused: bool  # an identical run was there already
+    notes: list[str]
+
+
+def fit(
+    workspace: Workspace,
+    head: str,
+    balance: str = "none",
+    encoders: Sequence[str] | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    split: str = "default",
+    on_run: Callable[[Fitted], None] = lambda fitted: None,
+) -> list[str]:
+    """Fit `head` (or `all`) on the training rows; each finished run is saved and handed over.
+
+    Returns notes on the data. Raises `UserError` for unknown names and data that nothing can
+    be learnt from.
+    """
+    _check_choice("head", head, CHOICES)
+    _check_choice("balance", balance, BALANCES)
+    dataset, notes = load_dataset(workspace, encoders, split)
+    train = dataset.part("train")
+    _check_learnable(train)
+    fold = make_folds(train.y, train.group, folds, seed)
+    names = tuple(spec.name for spec in train.specs)
+    base = RunConfig("", balance, names, folds, seed, split, train.label)
+    wanted = (*BASE_HEADS, "stack") if head == "all" else (head,)
+    for name in wanted:
+        config = replace(base, head=name)
+        if name == "stack":
+            fitted = _fit_stack(workspace, train, fold, config, on_run if head == "stack" else None)
+        else:
+            fitted = fit_head(workspace, train, fold, config)
+        on_run(fitted)
+    return notes + _small_classes(train, folds)
+
+
+def fit_head(
+    workspace: Workspace, train: Dataset, fold: NDArray[np.int64], config: RunConfig
+) -> Fitted:
+    """One head's run; an identical finished one is returned as it is."""
+    found = find_run(workspace, config, train.digest)
+    if found is not None:
+        return Fitted(found, True, [])
+    head = make_head(config.head, config.balance, config.seed)
+    start = time.perf_counter()
+    P = out_of_fold(head, train.X, train.y, fold)
+    folds_seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    head = make_head(config.head, config.balance, config.seed).fit(train.X, train.y)
+    seconds = {"folds": folds_seconds, "fit": time.perf_counter() - start}
+    run = _save(workspace, train, fold, config, head, P, seconds)
+    return Fitted(run, False, _against_unbalanced(workspace, train, run))
+
+
+def out_of_fold(
+    head: Head,
+    X: NDArray[np.float32],
+    y: NDArray[np.str_],
+    fold: NDArray[np.int64],
+    may_train: NDArray[np.bool_] | None = None,
+) -> F64:
+    """(n, C) probabilities of each row by a copy of `head` that never saw the row's fold.
+
+    C counts the classes of all rows, sorted; a class that a training part lacks gets 0 there.
+    `may_train` (n,) leaves rows out of the training parts (they are still predicted).
+    """
+    from sklearn.base import clone
+
+    classes = np.unique(y)
+    allowed = np.ones(len(y), dtype=bool) if may_train is None else may_train
+    P = np.zeros((len(y), len(classes)))
+    for held_out in np.unique(fold):
+        test = fold == held_out
+        train = ~test & allowed
+        fitted = clone(head).fit(X[train], y[train])
+        P[np.ix_(test, np.searchsorted(classes, fitted.classes_))] = fitted.predict_proba(X[test])
+    return P
+
+
+def _fit_stack(
+    workspace: Workspace,
+    train: Dataset,
+    fold: NDArray[np.int64],
+    config: RunConfig,
+    on_run: Callable[[Fitted], None] | None,
+) -> Fitted:
+    """The stack of the base heads' runs, which are fitted first where they are missing."""
+    members = [fit_head(workspace, train, fold, replace(config, head=name)) for name in BASE_HEADS]
+    for member in members:
+        if on_run is not None:
+            on_run(member)
+    runs = [member.run for member in members]
+    found = find_run(workspace, config, train.digest)
+    if found is not None:
+        return Fitted(found, True, _against_best(found, runs))
+    start = time.perf_counter()
+    P = np.stack([run.out_of_fold.P for run in runs])
+    y = np.unique(train.y, return_inverse=True)[1]
+    pooled = crossfit_pool(P, y, fold)
+    folds_seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    heads = {run.config.head: load_head(run.model_file) for run in runs}
+    stack = Stack(heads, fit_pool(P, y))
+    seconds = {"folds": folds_seconds, "fit": time.perf_counter() - start}
+    for part in seconds:  # a stack costs what its members cost
+        seconds[part] += sum(run.provenance["seconds"][part] for run in runs)
+    run = _save(workspace, train, fold, config, stack, pooled, seconds)
+    return Fitted(run, False, _against_best(run, runs))
+
+
+def _save(
+    workspace: Workspace,
+    train: Dataset,
+    fold: NDArray[np.int64],
+    config: RunConfig,
+    head: Any,
+    P: F64,
+    seconds: dict[str, float],
+) -> Run:
+    classes = np.unique(train.y)
+    predictions = Predictions(train.ids, train.y, P, classes, fold)
+    start = time.perf_counter()
+    head.predict_proba(train.X[:1000])
+    per_thousand = (time.perf_counter() - start) / min(len(train), 1000) * 1000
+    name = config.run_name(train.digest)
+    with new_run(workspace, name) as folder:
+        save_head(head, folder / "model.npz")
+        predictions.save(folder / "oof.parquet")
+        figures = intervals(predictions.y_index, P, HEADLINE, groups=train.group)
+        write_json(folder / "metrics.json", figures)
+        write_json(
+            folder / "provenance.json",
+            {
+                "data": train.digest,
+                "photos": len(train),
+                "classes": len(classes),
+                "encoders": [spec.to_json() for spec in train.specs],
+                "seconds": seconds | {"predict_1000": per_thousand},
+                "versions": versions(),
+            },
+        )
+        write_json(folder / "config.json", asdict(config))
+    return Run(workspace.runs / name)
+
+
+def _against_unbalanced(workspace: Workspace, train: Dataset, run: Run) -> list[str]:
+    """Whether balancing helped, where the same run without it is there to compare with."""
+    config = run.config
+    if config.balance == "none":
+        return []
+    plain = find_run(workspace, replace(config, balance="none"), train.digest)
+    if plain is None:
+        return [f"to see whether {config.balance} helps, fit with --balance none as well"]
+    return [paired_verdict(run, plain, f"{config.balance} against no balancing")]
+
+
+def _against_best(stack: Run, members: Sequence[Run]) -> list[str]:
+    """Whether the stack beats the best of its heads."""
+    best = max(members, key=lambda run: (run.metrics() or {})["macro_f1"][0])
+    return [paired_verdict(stack, best, f"stack against its best head, {best.config.head}")]
+
+
+def _check_choice(what: str, word: str, choices: Sequence[str]) -> None:
+    if word not in choices:
+        raise UserError(f"'{word}' is no {what}. {did_you_mean(word, choices)}")
+
+
+def _check_learnable(train: Dataset) -> None:
+    classes = np.unique(train.y)
+    if len(classes) < 2:
+        only = f"only '{classes[0]}'" if len(classes) else "none"
+        raise UserError(
+            f"Expected at least two classes of '{train.label}' among the training photos, found "
+            f"{only}. Check the column with `cli info`, or choose another: "
+            "`cli embed PHOTOS --label COLUMN`."
+        )
+
+
+def _small_classes(train: Dataset, folds: int) -> list[str]:
+    classes, counts = np.unique(train.y, return_counts=True)
+    tiny = [f"{name} ({n})" for name, n in zip(classes, counts, strict=True) if n <= 3]
+    if not tiny:
+        return []
+    shown = ", ".join(tiny[:8]) + (", …" if len(tiny) > 8 else "")
+    return [
+        f"{len(tiny)} classes have 1 to 3 training photos: {shown}. They are kept; a class whose "
+        "only photo is held out in a fold cannot be predicted there, which the figures count "
+        "as an error"
+    ]
+
+
+assert set(BASE_HEADS) <= set(HEADS)

@@ -1,0 +1,129 @@
+"""New photos through a run's encoder and model."""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.heads import load_head
+from classify.runs import Run
+from embed.collection import Problem, find_photos
+from embed.engine import Lane, embed_photos, readable_or_error
+from embed.errors import UserError
+from embed.files import write_rows
+from embed.ingest import SKIPPED_HEADER, open_lane
+from embed.vectors import load_vectors
+from embed.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class PredictReport:
+    """Probabilities for the readable photos, and what was left out."""
+
+    ids: list[str]
+    paths: list[str]
+    classes: NDArray[np.str_]
+    P: NDArray[np.float64]  # (n, C)
+    problems: list[Problem]
+    skipped: Path
+
+    def top(self, k: int) -> list[list[tuple[str, float]]]:
+        """For each photo its `k` likeliest classes with their probabilities, best first."""
+        order = np.argsort(-self.P, axis=1, kind="stable")[:, :k]
+        return [
+            [(str(self.classes[c]), float(self.P[i, c])) for c in row]
+            for i, row in enumerate(order)
+        ]
+
+    def as_text(self, form: str, k: int, label: str) -> str:
+        """The `k` likeliest classes as a `table`, `csv` or `json`; ids and paths come first."""
+        if form == "json":
+            return json.dumps(self._nested(k, label), indent=2, ensure_ascii=False) + "\n"
+        if form == "csv":
+            buffer = io.StringIO()
+            header = ["id", "path", "rank", label, "probability"]
+            writer = csv.writer(buffer, lineterminator="\n")
+            writer.writerow(header)
+            for id_, path, top in zip(self.ids, self.paths, self.top(k), strict=True):
+                writer.writerows(
+                    (id_, path, rank, name, f"{p:.6f}")
+                    for rank, (name, p) in enumerate(top, start=1)
+                )
+            return buffer.getvalue()
+        width = max(len(id_) for id_ in self.ids)
+        lines = (
+            f"{id_.ljust(width)}  " + ", ".join(f"{name} {p:.0%}" for name, p in top)
+            for id_, top in zip(self.ids, self.top(k), strict=True)
+        )
+        return "\n".join(lines) + "\n"
+
+    def _nested(self, k: int, label: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": id_,
+                "path": path,
+                "predictions": [{label: name, "probability": round(p, 6)} for name, p in top],
+            }
+            for id_, path, top in zip(self.ids, self.paths, self.top(k), strict=True)
+        ]
+
+
+def predict(
+    workspace: Workspace,
+    run: Run,
+    photos: Path,
+    device: str = "auto",
+    batch_size: int | None = None,
+) -> PredictReport:
+    """Encode `photos` (a file or a folder) as the run's training photos were, and predict.
+
+    Vectors go to the store, so asking again costs no forward pass. Raises `UserError` where
+    an encoder is missing or is not the one the run was fitted with.
+    """
+    lanes = run_lanes(workspace, run, device)
+    found = find_photos(photos)
+    paths = found.rows["path"].tolist()
+    done = embed_photos(paths, lanes, {}, batch_size)
+    readable = found.rows[found.rows["path"].isin(done.stamps)]
+    problems = found.problems + [
+        Problem(row.file_path, done.problems[row.path], row.id)
+        for row in found.rows[found.rows["path"].isin(done.problems)].itertuples()
+    ]
+    skipped = workspace.folder / "predict-skipped.csv"
+    write_rows(
+        skipped,
+        SKIPPED_HEADER,
+        [{"file_path": p.where, "id": p.id or "", "reason": p.reason} for p in problems],
+    )
+    readable_or_error(done, paths)
+    keys = [done.stamps[path].key for path in readable["path"]]
+    X = load_vectors([lane.store for lane in lanes], keys)
+    head = load_head(run.model_file)
+    return PredictReport(
+        ids=readable["id"].tolist(),
+        paths=readable["path"].tolist(),
+        classes=np.asarray(head.classes_, dtype=str),
+        P=np.asarray(head.predict_proba(X), dtype=np.float64),
+        problems=problems,
+        skipped=skipped,
+    )
+
+
+def run_lanes(workspace: Workspace, run: Run, device: str) -> list[Lane]:
+    """The run's encoders, each checked to be the one that made its training vectors."""
+    lanes = []
+    for spec in run.specs:
+        lane = open_lane(workspace, spec.source, device)
+        if lane.encoder.spec.digest != spec.digest:
+            raise UserError(
+                f"{run.name} was fitted on vectors of another '{spec.name}' "
+                f"({'; '.join(spec.differences(lane.encoder.spec))}). "
+                "Run `cli fit` again, or use the encoder of then."
+            )
+        lanes.append(lane)
+    return lanes

@@ -1,0 +1,209 @@
+"""A run's folder: config, predictions, fitted model and provenance, whole or not there.
+
+config.json       what was asked for
+provenance.json   data digest, encoder specs, versions, times, notes
+oof.parquet       id, label, fold, then one probability column `p:CLASS` a class
+metrics.json      figures with intervals, computed from oof.parquet
+model.npz         the fitted head (no pickle)
+test/, val/       the same after `cli evaluate`
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embed.errors import UserError, did_you_mean
+from embed.files import read_json, sha256, whole_file
+from embed.spec import EncoderSpec
+from embed.workspace import Workspace, slug
+
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that decides what is fitted, beside the data."""
+
+    head: str
+    balance: str
+    encoders: tuple[str, ...]
+    folds: int
+    seed: int
+    split: str
+    label: str
+
+    def run_name(self, data_digest: str) -> str:
+        """A name that is equal for an equal config on equal data."""
+        digest = sha256((json.dumps(asdict(self), sort_keys=True) + data_digest).encode())[:6]
+        balance = () if self.balance == "none" else (self.balance,)
+        encoders = "+".join(slug(name) for name in self.encoders)
+        return "-".join((self.head, *balance, encoders, digest))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities for labelled photos."""
+
+    ids: list[str]
+    y: NDArray[np.str_]  # (n,) true labels
+    P: F64  # (n, C) rows sum to 1
+    classes: NDArray[np.str_]  # (C,)
+    fold: NDArray[np.int64] | None = None  # (n,) for out-of-fold predictions
+
+    @property
+    def y_index(self) -> NDArray[np.int64]:
+        """(n,) column of each true label; -1 for a class that the model never saw."""
+        column = {name: i for i, name in enumerate(self.classes.tolist())}
+        return np.array([column.get(label, -1) for label in self.y.tolist()], dtype=np.int64)
+
+    @property
+    def predicted(self) -> NDArray[np.str_]:
+        return np.asarray(self.classes[self.P.argmax(axis=1)])
+
+    def save(self, path: Path) -> None:
+        import pandas as pd
+
+        columns: dict[str, Any] = {"id": self.ids, "label": self.y.tolist()}
+        if self.fold is not None:
+            columns["fold"] = self.fold
+        columns |= {f"p:{name}": self.P[:, i] for i, name in enumerate(self.classes.tolist())}
+        with whole_file(path) as scratch:
+            pd.DataFrame(columns).to_parquet(scratch, index=False)
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        import pandas as pd
+
+        try:
+            table = pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path} is damaged ({error}). Remove its run and fit again."
+            ) from error
+        names = [name for name in table.columns if name.startswith("p:")]
+        return cls(
+            ids=table["id"].tolist(),
+            y=table["label"].to_numpy(dtype=str),
+            P=table[names].to_numpy(dtype=np.float64),
+            classes=np.array([name[2:] for name in names], dtype=str),
+            fold=table["fold"].to_numpy(dtype=np.int64) if "fold" in table else None,
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run on disk."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def config(self) -> RunConfig:
+        value = read_json(self.folder / "config.json")
+        return RunConfig(**{**value, "encoders": tuple(value["encoders"])})
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        return dict(read_json(self.folder / "provenance.json"))
+
+    @property
+    def specs(self) -> list[EncoderSpec]:
+        """The encoders whose vectors the model takes, in the order of its columns."""
+        return [EncoderSpec.from_json(value) for value in self.provenance["encoders"]]
+
+    @property
+    def out_of_fold(self) -> Predictions:
+        return Predictions.load(self.folder / "oof.parquet")
+
+    def metrics(self, part: str = "oof") -> dict[str, Any] | None:
+        """name -> [value, low, high] on `oof`, `val` or `test`; None before `evaluate`."""
+        path = self.folder / ("metrics.json" if part == "oof" else f"{part}/metrics.json")
+        return dict(read_json(path)) if path.exists() else None
+
+    @property
+    def model_file(self) -> Path:
+        return self.folder / "model.npz"
+
+
+def find_run(workspace: Workspace, config: RunConfig, data_digest: str) -> Run | None:
+    """The finished run of this very config on this very data, if there is one."""
+    folder = workspace.runs / config.run_name(data_digest)
+    return Run(folder) if (folder / "config.json").exists() else None
+
+
+def all_runs(workspace: Workspace) -> list[Run]:
+    """Every finished run, by name."""
+    return [Run(path.parent) for path in sorted(workspace.runs.glob("[!.]*/config.json"))]
+
+
+def named_run(workspace: Workspace, name: str | None) -> Run:
+    """The run called `name` (its beginning is enough), by default the best out of fold.
+
+    The best has the highest out-of-fold macro-F1, so the test split has no say in it.
+    """
+    runs = all_runs(workspace)
+    if not runs:
+        raise UserError("There is no run here yet. Run `cli fit --head all` first.")
+    if name is None:
+        return max(runs, key=lambda run: ((run.metrics() or {})["macro_f1"][0], run.name))
+    matches = [run for run in runs if run.name == name] or [
+        run for run in runs if run.name.startswith(name)
+    ]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UserError(
+            f"Several runs begin with '{name}': {', '.join(run.name for run in matches)}. "
+            "Give more of the name."
+        )
+    raise UserError(f"There is no run '{name}'. {did_you_mean(name, [run.name for run in runs])}")
+
+
+@contextmanager
+def new_run(workspace: Workspace, name: str) -> Iterator[Path]:
+    """Yield a scratch folder that becomes the run's once all is in it."""
+    scratch = workspace.runs / f".{name}.{os.getpid()}.tmp"
+    final = workspace.runs / name
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        scratch.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"{workspace.runs} cannot be written ({error.strerror}). "
+            "Choose a folder you may write to with --workspace FOLDER."
+        ) from error
+    try:
+        yield scratch
+        if not final.exists():  # else another process finished the same run meanwhile
+            scratch.rename(final)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a figure may depend on."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    names: Sequence[str] = (
+        "familia", "torch", "timm", "open_clip_torch", "numpy", "scikit-learn",
+        "imbalanced-learn", "lightgbm", "faiss-cpu", "pandas", "pillow",
+    )  # fmt: skip
+    found = {"python": platform.python_version(), "machine": platform.platform()}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

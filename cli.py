@@ -1,0 +1,474 @@
+"""The command line: every command parses, calls one function and prints what came of it."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from embed.errors import UserError, did_you_mean
+from embed.workspace import Workspace
+
+app = typer.Typer(
+    name="cli",
+    help="Tell the biological family of an organism from a photo, and compare methods in seconds.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+INTERRUPTED = 130
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """A callback that refuses any other word and names the nearest right one."""
+
+    def check(word: str) -> str:
+        if word not in choices:
+            raise typer.BadParameter(f"'{word}'. {did_you_mean(word, choices)}")
+        return word
+
+    return check
+
+
+def batch_size(text: str) -> str:
+    if text != "auto" and not (text.isdecimal() and int(text) > 0):
+        raise typer.BadParameter(f"'{text}' is neither auto nor a whole number above 0.")
+    return text
+
+
+WorkspaceOption = Annotated[
+    Path,
+    typer.Option(
+        "-w", "--workspace", envvar="FAMILIA_WORKSPACE", show_default="the current folder",
+        help="Folder that the commands share.",
+    ),
+]  # fmt: skip
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+EncoderOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoder", metavar="NAME",
+        help="An encoder by name; several times to use them side by side (see `cli encoders`).",
+    ),
+]  # fmt: skip
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda|mps", callback=one_of("auto", "cpu", "cuda", "mps"),
+        help="Where the encoder runs; auto takes a GPU where there is one.",
+    ),
+]  # fmt: skip
+BatchOption = Annotated[
+    str,
+    typer.Option(metavar="auto|N", callback=batch_size, help="Photos a forward pass."),
+]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Exit with 1 when a photo or row was left out.")
+]
+SplitOption = Annotated[str, typer.Option("--split", metavar="NAME", help="Which split to use.")]
+
+
+@app.command("sample", epilog="Example: cli sample stamps photos")
+def sample_command(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="stamps|rare-species", callback=one_of("stamps", "rare-species")),
+    ],
+    folder: Annotated[Path | None, typer.Argument(help="Where to put it; NAME by default.")] = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="stamps: the Debian package, already downloaded (.deb).")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="rare-species: a downloaded copy of the hub's folder.")
+    ] = None,
+) -> None:
+    """Fetch real photos to start with."""
+    from embed.sample import sample
+
+    made = sample(name, folder or Path(name), archive, source)
+    print(f"{made.n_photos:,} photos of {made.n_families} families in {made.folder}")
+    print(f"Source: {made.source}\nLicence: {made.licence}")
+    say(made.left_out)
+    print(f"Next: cli embed {made.folder}")
+
+
+@app.command("embed", epilog="Example: cli embed photos --table photos/metadata.csv --label family")
+def embed_command(
+    photos: Annotated[
+        Path | None, typer.Argument(help="A folder of class folders, or of the table's photos.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="One row a photo: file_path, any columns.")
+    ] = None,
+    encoder: EncoderOption = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column to learn; family by default.")
+    ] = None,
+    device: DeviceOption = "auto",
+    batch_size: BatchOption = "auto",
+    rebuild: Annotated[
+        bool, typer.Option(help="Set embeddings of another encoder spec aside and make new ones.")
+    ] = False,
+    strict: StrictOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Turn photos into vectors; what is known is not computed again."""
+    from embed.encoders import DEFAULT_ENCODER
+    from embed.ingest import embed_collection
+
+    report = embed_collection(
+        Workspace(workspace), photos, table, label, encoder or [DEFAULT_ENCODER], device,
+        number(batch_size), rebuild,
+    )  # fmt: skip
+    classes = f", {report.classes} classes of '{report.label}'" if report.label else ""
+    print(f"{report.photos:,} photos in the collection{classes}")
+    for name, n in report.encoded.items():
+        rate = f" in {report.seconds:.1f} s ({n / report.seconds:,.0f}/s)" if n else ""
+        print(f"{name}: {n:,} encoded{rate}, {report.photos - report.copies - n:,} cached")
+    if report.copies:
+        print(f"{report.copies:,} photos are exact copies of others and share their vectors")
+    say(report.notes)
+    left_out(report.problems, report.skipped, strict)
+
+
+@app.command("split", epilog="Example: cli split --test 0.2 --by eol_page_id --seed 1")
+def split_command(
+    test: Annotated[float, typer.Option(help="Share of the photos to test on.")] = 0.2,
+    val: Annotated[float, typer.Option(help="Share to validate on, beside the test.")] = 0.0,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Keep its groups (species, camera) on one side."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which of the random splits.")] = 0,
+    given: Annotated[
+        Path | None, typer.Option("--from", metavar="CSV", help="A given split: id and split.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="What to call it.")] = "default",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Set photos aside for the test before fitting."""
+    from classify.splits import describe, new_split
+
+    split, rows = new_split(Workspace(workspace), name, test, val, by, seed, given)
+    report = describe(split, rows)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print("\n".join(report.lines()))
+
+
+@app.command("fit", epilog="Example: cli fit --head lgbm --balance smote")
+def fit_command(
+    head: Annotated[
+        str,
+        typer.Option(
+            metavar="logreg|lgbm|knn|stack|all",
+            callback=one_of("logreg", "lgbm", "knn", "stack", "all"),
+        ),
+    ] = "all",
+    balance: Annotated[
+        str,
+        typer.Option(
+            metavar="none|weights|oversample|smote",
+            callback=one_of("none", "weights", "oversample", "smote"),
+            help="How rare classes are helped, inside the training folds.",
+        ),
+    ] = "none",
+    encoder: EncoderOption = None,
+    folds: Annotated[int, typer.Option(help="Folds of the out-of-fold predictions.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of folds, balancing and heads.")] = 0,
+    split: SplitOption = "default",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Fit heads, with honest out-of-fold figures."""
+    from classify.fit import fit
+
+    runs: list[dict[str, Any]] = []
+
+    def on_run(fitted: Any) -> None:
+        figures, seconds = fitted.run.metrics(), fitted.run.provenance["seconds"]
+        runs.append(
+            {"run": fitted.run.name, "reused": fitted.reused, "notes": fitted.notes, **figures}
+        )
+        if as_json:
+            return
+        took = "as before" if fitted.reused else f"{seconds['folds'] + seconds['fit']:.1f} s"
+        print(
+            f"{fitted.run.name}: macro-F1 {interval(figures['macro_f1'])}, "
+            f"accuracy {interval(figures['accuracy'])}, {took}",
+            flush=True,
+        )
+        say(fitted.notes)
+
+    notes = fit(Workspace(workspace), head, balance, encoder, folds, seed, split, on_run)
+    if as_json:
+        print_json({"runs": runs, "notes": notes})
+    else:
+        say(notes)
+        print("Out-of-fold figures with 95% intervals. Next: cli leaderboard, cli evaluate")
+
+
+@app.command("leaderboard", epilog="Example: cli leaderboard --test")
+def leaderboard_command(
+    test: Annotated[bool, typer.Option("--test", help="Figures on the test photos.")] = False,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Show all runs side by side, best first."""
+    from classify.leaderboard import leaderboard
+
+    rows = leaderboard(Workspace(workspace), "test" if test else "oof")
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        {
+            "run": row["run"],
+            "macro-F1": interval(row["macro_f1"]),
+            "accuracy": interval(row["accuracy"]),
+            "top-5": interval(row["top_5"]),
+            "log-loss": interval(row["log_loss"]),
+            "fit s": f"{row['fit_seconds']:.1f}",
+            "ms/photo": f"{row['predict_seconds_per_1000']:.2f}",
+            "MB": f"{row['model_bytes'] / 1e6:.1f}",
+        }
+        for row in rows
+    )
+    where = "test photos" if test else "out-of-fold on the training photos"
+    print(f"95% intervals; {where}.")
+    if len({row["data"] for row in rows}) > 1:
+        print("Note: not all runs had the same training photos, so compare within one data set.")
+
+
+@app.command("evaluate", epilog="Example: cli evaluate")
+def evaluate_command(
+    run: Annotated[
+        str | None, typer.Argument(help="A run; by default the best one out of fold.")
+    ] = None,
+    on: Annotated[str, typer.Option(metavar="test|val", callback=one_of("test", "val"))] = "test",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Test a run on the photos that nothing was fitted on."""
+    from classify.evaluate import evaluate
+    from classify.runs import named_run
+
+    place = Workspace(workspace)
+    found = evaluate(place, named_run(place, run), on)
+    if as_json:
+        errors = [{k: v for k, v in error.items() if k != "row"} for error in found.errors]
+        print_json(
+            {"run": found.run.name, "photos": found.photos, **found.figures, "errors": errors}
+        )
+        return
+    print(f"{found.run.name} on {found.photos:,} {on} photos, 95% intervals:")
+    for name, value in found.figures.items():
+        print(f"  {name:18} {interval(value)}")
+    worst = found.table.sort_values("f1").head(5)
+    print(
+        "Hardest classes:",
+        ", ".join(f"{r['class']} (F1 {r.f1:.2f}, {r.n} photos)" for _, r in worst.iterrows()),
+    )
+    if found.errors:
+        print("Most confident errors:")
+    for error in found.errors[:5]:
+        near = error["neighbours"][0]
+        print(
+            f"  {error['id']}: {error['label']} taken for {error['predicted']} "
+            f"({error['probability']:.0%}); nearest training photo: {near['label']} {near['id']}"
+        )
+    say(found.notes)
+    print(f"Everything, with pictures: {found.folder}")
+
+
+@app.command(
+    "predict", epilog="Example: cli predict new-photos --top 3 --format csv --output out.csv"
+)
+def predict_command(
+    photos: Annotated[Path, typer.Argument(help="A photo or a folder of photos.")],
+    run: Annotated[
+        str | None, typer.Option(help="A run; by default the best one out of fold.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Classes a photo.")] = 5,
+    form: Annotated[
+        str,
+        typer.Option("--format", metavar="table|csv|json", callback=one_of("table", "csv", "json")),
+    ] = "table",
+    output: Annotated[Path | None, typer.Option(help="Write to a file instead.")] = None,
+    device: DeviceOption = "auto",
+    batch_size: BatchOption = "auto",
+    strict: StrictOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Tell the family of new photos."""
+    from classify.predict import predict
+    from classify.runs import named_run
+    from embed.files import write_text
+
+    place = Workspace(workspace)
+    chosen = named_run(place, run)
+    report = predict(place, chosen, photos, device, number(batch_size))
+    text = report.as_text(form, top, chosen.config.label)
+    if output is None:
+        print(text, end="")
+    else:
+        write_text(output, text)
+        print(f"{len(report.ids):,} photos predicted by {chosen.name}: {output}")
+    left_out(report.problems, report.skipped, strict)
+
+
+@app.command("search", epilog="Example: cli search photo.jpg --k 12 --gallery alike.html")
+def search_command(
+    photo: Annotated[str, typer.Argument(help="A photo, or the id of a row of the collection.")],
+    k: Annotated[int, typer.Option(min=1, help="How many hits.")] = 12,
+    gallery: Annotated[
+        Path | None, typer.Option(metavar="HTML", help="Write a page with thumbnails.")
+    ] = None,
+    encoder: EncoderOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Find the photos that look most alike."""
+    from retrieval.lookalikes import find_lookalikes
+
+    hits, label = find_lookalikes(Workspace(workspace), photo, k, encoder, device, gallery)
+    if as_json:
+        print_json(hits)
+        return
+    print_table(
+        {
+            "rank": hit["rank"],
+            "cosine": f"{hit['similarity']:.3f}",
+            **({label: hit[label] or ""} if label else {}),
+            "id": hit["id"],
+            "path": hit["path"],
+        }
+        for hit in hits
+    )
+    if gallery:
+        print(f"Gallery: {gallery}")
+
+
+@app.command("sweep", epilog="Example: cli sweep grid.toml")
+def sweep_command(
+    grid: Annotated[
+        Path, typer.Argument(metavar="GRID.toml", help="The axes (see docs/sweep.md).")
+    ],
+    jobs: Annotated[int, typer.Option(min=1, help="Cells at a time; the cores by default.")] = (
+        os.cpu_count() or 1
+    ),
+    split: SplitOption = "default",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Run an ablation over the cached vectors."""
+    from classify.sweep import sweep
+
+    report = sweep(Workspace(workspace), grid, jobs, split)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print_table(report.lines())
+        say(report.notes)
+        print(f"{report.computed} cells computed, {report.reused} as before")
+        print(f"Table: {report.table}\nPicture: {report.picture}")
+    if report.failed:
+        raise typer.Exit(1)
+
+
+@app.command("encoders", epilog="Example: cli encoders")
+def encoders_command(as_json: JsonOption = False) -> None:
+    """List the encoders that `--encoder` takes."""
+    from embed.encoders import FORMS, NAMES
+
+    if as_json:
+        print_json({"names": NAMES, "forms": FORMS})
+    else:
+        print_table({"--encoder": name, "what": what} for name, what in (NAMES | FORMS).items())
+
+
+@app.command("info", epilog="Example: cli info")
+def info_command(as_json: JsonOption = False, workspace: WorkspaceOption = Path()) -> None:
+    """Show what the workspace holds."""
+    from classify.info import describe_workspace
+
+    facts = describe_workspace(Workspace(workspace))
+    if as_json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        lines = value if isinstance(value, list) else [value]
+        print(f"{name}: {lines[0] if len(lines) == 1 else ''}".rstrip())
+        for line in lines if len(lines) > 1 else []:
+            print(f"  {line}")
+
+
+def number(text: str) -> int | None:
+    return None if text == "auto" else int(text)
+
+
+def interval(value: Sequence[float]) -> str:
+    middle, low, high = value
+    return f"{middle:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Columns as wide as their content: nothing is cut, so that it can be piped."""
+    cells = [{name: str(value) for name, value in row.items()} for row in rows]
+    names = list(cells[0]) if cells else []
+    widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in names}
+    for row in [{name: name for name in names}, *cells] if cells else []:
+        print("  ".join(row[name].ljust(widths[name]) for name in names).rstrip())
+
+
+def say(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"Note: {note}", file=sys.stderr)
+
+
+def left_out(problems: Sequence[Any], where: Path, strict: bool) -> None:
+    """Say what was left out and where the list is; with `strict` that is a failure."""
+    for problem in problems[:5]:
+        print(f"Left out: {problem.where}: {problem.reason}", file=sys.stderr)
+    if problems:
+        print(f"{len(problems):,} left out in all; the list with reasons: {where}", file=sys.stderr)
+    if problems and strict:
+        raise typer.Exit(1)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; the exit code: 0 done, 1 the user's mistake, 2 wrong usage."""
+    try:
+        app(list(arguments))
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except SystemExit as ended:  # how typer ends a command, wrong usage and Ctrl-C among them
+        code = ended.code if isinstance(ended.code, int) else 0
+        if code == INTERRUPTED:
+            print(
+                "\nInterrupted. What was finished is saved; the same command goes on from there.",
+                file=sys.stderr,
+            )
+        return code
+    return 0
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

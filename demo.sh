@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# The main job on real photos: make demo, or make demo SAMPLE=FOLDER for one's own.
+set -euo pipefail
+export FAMILIA_WORKSPACE="${FAMILIA_WORKSPACE:-demo-workspace}"
+photos="${SAMPLE:-$FAMILIA_WORKSPACE/stamps}"
+
+step() {
+  printf '\n$ %s\n' "$*"
+  "$@"
+}
+
+mkdir -p "$FAMILIA_WORKSPACE"
+if [ -z "${SAMPLE:-}" ]; then
+  step cli sample stamps "$photos" || {
+    echo "Or run the demo on your own photos: make demo SAMPLE=FOLDER (a folder of class folders)."
+    exit 1
+  }
+fi
+step cli embed "$photos"
+step cli split --test 0.2
+step cli fit --head all
+step cli fit --head logreg --balance smote
+step cli leaderboard
+step cli evaluate
+one="$(find -L "$photos" -type f \( -iname '*.png' -o -iname '*.jpg' -o -iname '*.jpeg' \) | sort | head -n 1)"
+step cli predict "$one" --top 3
+step cli search "$one" --k 5 --gallery "$FAMILIA_WORKSPACE/alike.html"
+cat > "$FAMILIA_WORKSPACE/grid.toml" <<'TOML'
+heads = ["logreg", "knn"]
+balance = ["none", "smote"]
+fractions = [0.5, 1.0]
+TOML
+step cli sweep "$FAMILIA_WORKSPACE/grid.toml"
+printf '\nAll of it is in %s. Look at alike.html, runs/*/test/ and sweeps/grid/ there.\n' "$FAMILIA_WORKSPACE"

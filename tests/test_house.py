@@ -1,0 +1,87 @@
+"""The house itself: a light start, help with examples, a page a command, a README that runs."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import cli
+
+ROOT = Path(cli.__file__).resolve().parent
+COMMANDS = [command.name for command in cli.app.registered_commands]
+HEAVY = ("torch", "sklearn", "pandas", "numpy", "faiss", "lightgbm", "matplotlib", "PIL", "h5py")
+
+
+def test_importing_the_command_line_loads_nothing_heavy() -> None:
+    code = f"import sys, cli; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str, run: Callable[..., object]) -> None:
+    result = run(name, "--help")
+    assert result.code == 0
+    assert f"Example: cli {name}" in result.out
+    options = re.findall(r"^  (--?\S+)", result.out, re.M)
+    assert options[-1] == "--help"
+    assert name in ("sample", "encoders") or "--workspace" in result.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_page(name: str, run: Callable[..., object]) -> None:
+    page = (ROOT / "docs" / f"{name}.md").read_text()
+    assert f"cli {name}" in page
+    flags = set(re.findall(r"--[a-z][a-z-]+", run(name, "--help").out)) - {"--help"}
+    for flag in flags - {"--workspace", "--json"}:
+        assert flag in page, f"docs/{name}.md says nothing of {flag}"
+
+
+def test_no_page_names_a_flag_that_is_gone(run: Callable[..., object]) -> None:
+    helps = "".join(run(name, "--help").out for name in COMMANDS)
+    known = set(re.findall(r"--[a-z-]+", helps))
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for line in re.findall(r"^\s*\$? ?cli .*$", page.read_text(), re.M):
+            for flag in re.findall(r"(?<= )--[a-z-]+", line):
+                assert flag in known, f"{page.name}: {flag}"
+
+
+def test_local_links_of_the_pages_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def readme_blocks() -> list[str]:
+    """The README's shell blocks that call the command line, without their output."""
+    blocks = re.findall(r"^```console\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    return ["\n".join(re.findall(r"^\$ (.*)$", block, re.M)) for block in blocks]
+
+
+def test_the_readme_runs(photos: Path, tmp_path: Path) -> None:
+    """Every command of the README, in order, on a small folder in the place of its sample."""
+    script = "set -e\n" + "\n".join(readme_blocks())
+    assert script.count("cli ") >= 8
+    shutil.copytree(photos, tmp_path / "photos")
+    script = re.sub(r"^make .*$", "", script, flags=re.M)
+    script = re.sub(r"^cli sample .*$", "", script, flags=re.M)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "cli").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m cli "$@"\n')
+    (folder / "cli").chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    environment.pop("FAMILIA_WORKSPACE", None)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
