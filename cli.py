@@ -236,7 +236,7 @@ def leaderboard_command(
             "top-5": interval(row["top_5"]),
             "log-loss": interval(row["log_loss"]),
             "fit s": f"{row['fit_seconds']:.1f}",
-            "ms/photo": f"{row['predict_seconds_per_1000']:.2f}",
+            "ms/photo": f"{row['predict_seconds_per_1000']:.2g}",
             "MB": f"{row['model_bytes'] / 1e6:.1f}",
         }
         for row in rows
@@ -271,18 +271,14 @@ def evaluate_command(
     print(f"{found.run.name} on {found.photos:,} {on} photos, 95% intervals:")
     for name, value in found.figures.items():
         print(f"  {name:18} {interval(value)}")
-    worst = found.table.sort_values("f1").head(5)
-    print(
-        "Hardest classes:",
-        ", ".join(f"{r['class']} (F1 {r.f1:.2f}, {r.n} photos)" for _, r in worst.iterrows()),
-    )
+    hardest = [f"{name} ({f1:.2f} of {n:,})" for name, f1, n in found.hardest(5)]
+    print("Lowest F1 (and test photos):", ", ".join(hardest))
     if found.errors:
         print("Most confident errors:")
     for error in found.errors[:5]:
-        near = error["neighbours"][0]
         print(
-            f"  {error['id']}: {error['label']} taken for {error['predicted']} "
-            f"({error['probability']:.0%}); nearest training photo: {near['label']} {near['id']}"
+            f"  {error['file_path']}: {error['label']} taken for {error['predicted']} "
+            f"({error['probability']:.0%}); looks most like a {error['neighbours'][0]['label']}"
         )
     say(found.notes)
     print(f"Everything, with pictures: {found.folder}")

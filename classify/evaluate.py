@@ -33,6 +33,11 @@ class Evaluation:
     errors: list[dict[str, Any]]  # the most confident errors, worst first
     notes: list[str]
 
+    def hardest(self, k: int) -> list[tuple[str, float, int]]:
+        """(class, F1, photos) of the `k` classes with the lowest F1, of those that were tested."""
+        tested = self.table[self.table["n"] > 0].sort_values("f1", kind="stable").head(k)
+        return list(zip(tested["class"], tested["f1"], tested["n"], strict=True))
+
 
 def evaluate(workspace: Workspace, run: Run, part: str = "test") -> Evaluation:
     """Predict the `part` (test or val) photos with `run` and write all figures to its folder.
@@ -79,6 +84,7 @@ def confident_errors(
         {
             "row": int(i),
             "id": predictions.ids[i],
+            "file_path": held_out.rows["file_path"].iloc[i],
             "label": str(predictions.y[i]),
             "predicted": str(predicted[i]),
             "probability": float(confidence[i]),
@@ -151,7 +157,7 @@ def _write_errors(
             f"neighbour_{place}_label",
             f"neighbour_{place}_similarity",
         ]
-    write_rows(folder / "errors.csv", header, [_error_row(error, held_out) for error in errors])
+    write_rows(folder / "errors.csv", header, [_error_row(error) for error in errors])
     sections = [_error_section(error, train, held_out) for error in errors]
     write_gallery(
         folder / "errors.html",
@@ -161,8 +167,8 @@ def _write_errors(
     )
 
 
-def _error_row(error: dict[str, Any], held_out: Dataset) -> dict[str, Any]:
-    row = {**error, "file_path": held_out.rows["file_path"].iloc[error["row"]]}
+def _error_row(error: dict[str, Any]) -> dict[str, Any]:
+    row = dict(error)
     for place, near in enumerate(error["neighbours"], start=1):
         row[f"neighbour_{place}"] = near["id"]
         row[f"neighbour_{place}_label"] = near["label"]

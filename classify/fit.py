@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from classify.compare import paired_verdict
 from classify.dataset import Dataset, load_dataset
-from classify.heads import HEADS, Head, load_head, make_head, save_head
+from classify.heads import Head, load_head, make_head, save_head
 from classify.metrics import HEADLINE, intervals
 from classify.runs import Predictions, Run, RunConfig, find_run, new_run, versions
 from classify.splits import make_folds
@@ -22,6 +22,7 @@ from embed.workspace import Workspace
 F64 = NDArray[np.float64]
 
 BALANCES = ("none", "weights", "oversample", "smote")
+WIDE = 0.1  # of an interval of macro-F1: beyond it a comparison of heads says next to nothing
 BASE_HEADS = ("logreg", "lgbm", "knn")
 CHOICES = (*BASE_HEADS, "stack", "all")
 
@@ -66,7 +67,7 @@ def fit(
         else:
             fitted = fit_head(workspace, train, fold, config)
         on_run(fitted)
-    return notes + _small_classes(train, folds)
+    return notes + _small_classes(train) + _wide_interval(train, fitted.run)
 
 
 def fit_head(
@@ -211,7 +212,7 @@ def _check_learnable(train: Dataset) -> None:
         )
 
 
-def _small_classes(train: Dataset, folds: int) -> list[str]:
+def _small_classes(train: Dataset) -> list[str]:
     classes, counts = np.unique(train.y, return_counts=True)
     tiny = [f"{name} ({n})" for name, n in zip(classes, counts, strict=True) if n <= 3]
     if not tiny:
@@ -224,4 +225,11 @@ def _small_classes(train: Dataset, folds: int) -> list[str]:
     ]
 
 
-assert set(BASE_HEADS) <= set(HEADS)
+def _wide_interval(train: Dataset, run: Run) -> list[str]:
+    _, low, high = (run.metrics() or {})["macro_f1"]
+    if high - low < WIDE:
+        return []
+    return [
+        f"so few photos prove little: with {len(train):,} training photos the interval of "
+        f"macro-F1 is {100 * (high - low):.0f} points wide, so most differences here are luck"
+    ]

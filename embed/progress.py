@@ -47,7 +47,7 @@ def _bar(total: int, what: str) -> Iterator[Advance]:
             nonlocal done
             done += n
             rate = done / max(time.monotonic() - start, 1e-9)
-            bar.update(task, advance=n, rate=f"{rate:,.0f}/s")
+            bar.update(task, advance=n, rate=_rate(rate))
 
         yield advance
 
@@ -65,10 +65,11 @@ def _lines(total: int, what: str) -> Iterator[Advance]:
             last = now
             rate = done / (now - start)
             left = (total - done) / rate
-            print(
-                f"{what}: {done:,} of {total:,}, {rate:,.0f}/s, {left:,.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
+            line = f"{what}: {done:,} of {total:,}, {_rate(rate)}, {left:,.0f} s left"
+            print(line, file=sys.stderr, flush=True)
 
     yield advance
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}/s" if rate >= 1 else f"{1 / rate:,.0f} s each"
