@@ -105,7 +105,7 @@ def _check_untouched(run: Run, train: Dataset, held_out: Dataset, part: str) -> 
             f"The split '{name}' has no {part} photos. Make one that has: "
             f"`cli split --{part} 0.2`, then `cli fit` again."
         )
-    if run.provenance["data"] != train.digest:
+    if run.provenance["vectors"] != train.vectors_digest:
         raise UserError(
             f"{run.name} was fitted on other training photos than the split '{name}' has now "
             "(the split, the collection or the embeddings changed), so its test would not be "

@@ -74,7 +74,7 @@ def fit_head(
     workspace: Workspace, train: Dataset, fold: NDArray[np.int64], config: RunConfig
 ) -> Fitted:
     """One head's run; an identical finished one is returned as it is."""
-    found = find_run(workspace, config, train.digest)
+    found = find_run(workspace, config, train.vectors_digest)
     if found is not None:
         return Fitted(found, True, [])
     head = make_head(config.head, config.balance, config.seed)
@@ -126,7 +126,7 @@ def _fit_stack(
         if on_run is not None:
             on_run(member)
     runs = [member.run for member in members]
-    found = find_run(workspace, config, train.digest)
+    found = find_run(workspace, config, train.vectors_digest)
     if found is not None:
         return Fitted(found, True, _against_best(found, runs))
     start = time.perf_counter()
@@ -158,7 +158,7 @@ def _save(
     start = time.perf_counter()
     head.predict_proba(train.X[:1000])
     per_thousand = (time.perf_counter() - start) / min(len(train), 1000) * 1000
-    name = config.run_name(train.digest)
+    name = config.run_name(train.vectors_digest)
     with new_run(workspace, name) as folder:
         save_head(head, folder / "model.npz")
         predictions.save(folder / "oof.parquet")
@@ -168,6 +168,7 @@ def _save(
             folder / "provenance.json",
             {
                 "data": train.digest,
+                "vectors": train.vectors_digest,
                 "photos": len(train),
                 "classes": len(classes),
                 "encoders": [spec.to_json() for spec in train.specs],
@@ -184,7 +185,7 @@ def _against_unbalanced(workspace: Workspace, train: Dataset, run: Run) -> list[
     config = run.config
     if config.balance == "none":
         return []
-    plain = find_run(workspace, replace(config, balance="none"), train.digest)
+    plain = find_run(workspace, replace(config, balance="none"), train.vectors_digest)
     if plain is None:
         return [f"to see whether {config.balance} helps, fit with --balance none as well"]
     return [paired_verdict(run, plain, f"{config.balance} against no balancing")]

@@ -40,9 +40,10 @@ class RunConfig:
     split: str
     label: str
 
-    def run_name(self, data_digest: str) -> str:
-        """A name that is equal for an equal config on equal data."""
-        digest = sha256((json.dumps(asdict(self), sort_keys=True) + data_digest).encode())[:6]
+    def run_name(self, vectors_digest: str) -> str:
+        """A name that is equal for an equal config on equal vectors by the same program."""
+        identity = asdict(self) | {"vectors": vectors_digest, "familia": versions()["familia"]}
+        digest = sha256(json.dumps(identity, sort_keys=True).encode())[:6]
         balance = () if self.balance == "none" else (self.balance,)
         encoders = "+".join(slug(name) for name in self.encoders)
         return "-".join((self.head, *balance, encoders, digest))
@@ -136,9 +137,9 @@ class Run:
         return self.folder / "model.npz"
 
 
-def find_run(workspace: Workspace, config: RunConfig, data_digest: str) -> Run | None:
+def find_run(workspace: Workspace, config: RunConfig, vectors_digest: str) -> Run | None:
     """The finished run of this very config on this very data, if there is one."""
-    folder = workspace.runs / config.run_name(data_digest)
+    folder = workspace.runs / config.run_name(vectors_digest)
     return Run(folder) if (folder / "config.json").exists() else None
 
 
@@ -150,12 +151,16 @@ def all_runs(workspace: Workspace) -> list[Run]:
 def named_run(workspace: Workspace, name: str | None) -> Run:
     """The run called `name` (its beginning is enough), by default the best out of fold.
 
-    The best has the highest out-of-fold macro-F1, so the test split has no say in it.
+    The best has the highest out-of-fold macro-F1 among the runs on the photos of the newest
+    run, so the test split has no say in it and older data none either.
     """
     runs = all_runs(workspace)
     if not runs:
         raise UserError("There is no run here yet. Run `cli fit --head all` first.")
     if name is None:
+        newest = max(runs, key=lambda run: (run.folder / "config.json").stat().st_mtime_ns)
+        data = newest.provenance["data"]
+        runs = [run for run in runs if run.provenance["data"] == data]
         return max(runs, key=lambda run: ((run.metrics() or {})["macro_f1"][0], run.name))
     matches = [run for run in runs if run.name == name] or [
         run for run in runs if run.name.startswith(name)

@@ -192,7 +192,7 @@ def drawn(y: NDArray[np.str_], fraction: float, seed: int) -> NDArray[np.bool_]:
 
 
 def _path(cache: Path, cell: Cell, train: Dataset) -> Path:
-    text = json.dumps(asdict(cell) | {"data": train.digest}, sort_keys=True)
+    text = json.dumps(asdict(cell) | {"data": train.vectors_digest}, sort_keys=True)
     return cache / f"{sha256(text.encode())[:16]}.json"
 
 

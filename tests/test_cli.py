@@ -154,6 +154,17 @@ def test_evaluate_refuses_when_the_split_moved(workspace: Path, run: Run, tmp_pa
     assert "cli fit" in result.err
 
 
+def test_the_default_run_is_of_the_newest_photos(
+    workspace: Path, run: Run, tmp_path: Path
+) -> None:
+    """A better figure on other training photos does not count."""
+    copy = tmp_path / "copy"
+    shutil.copytree(workspace, copy)
+    run("split", "--test", "0.5", "--seed", "9", "-w", copy)
+    fitted = run("fit", "--head", "knn", "--folds", "3", "--json", "-w", copy).json["runs"][0]
+    assert run("evaluate", "--json", "-w", copy).json["run"] == fitted["run"]
+
+
 def test_a_saved_model_predicts_as_the_run_did(workspace: Path, photos: Path, run: Run) -> None:
     """Predictions of the test photos by path equal those of `evaluate` by id."""
     tested = pd.read_parquet(next(workspace.glob("runs/*/test/predictions.parquet"))).set_index(
