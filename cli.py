@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from embed.errors import UserError, did_you_mean
+from embed.words import counted
 from embed.workspace import Workspace
 
 app = typer.Typer(
@@ -100,7 +101,10 @@ def sample_command(
 @app.command("embed", epilog="Example: cli embed photos --table photos/metadata.csv --label family")
 def embed_command(
     photos: Annotated[
-        Path | None, typer.Argument(help="A folder of class folders, or of the table's photos.")
+        Path | None,
+        typer.Argument(
+            metavar="PHOTOS", help="A folder of class folders, or of the table's photos."
+        ),
     ] = None,
     table: Annotated[
         Path | None, typer.Option(metavar="CSV", help="One row a photo: file_path, any columns.")
@@ -112,7 +116,8 @@ def embed_command(
     device: DeviceOption = "auto",
     batch_size: BatchOption = "auto",
     rebuild: Annotated[
-        bool, typer.Option(help="Set embeddings of another encoder spec aside and make new ones.")
+        bool,
+        typer.Option("--rebuild", help="Set the stored vectors aside (kept) and make new ones."),
     ] = False,
     strict: StrictOption = False,
     workspace: WorkspaceOption = Path(),
@@ -125,13 +130,15 @@ def embed_command(
         Workspace(workspace), photos, table, label, encoder or [DEFAULT_ENCODER], device,
         number(batch_size), rebuild,
     )  # fmt: skip
-    classes = f", {report.classes} classes of '{report.label}'" if report.label else ""
-    print(f"{report.photos:,} photos in the collection{classes}")
+    classes = ""
+    if report.label:
+        classes = f", {counted(report.classes, 'class', 'classes')} of '{report.label}'"
+    print(f"{counted(report.photos, 'photo')} in the collection{classes}")
     for name, n in report.encoded.items():
         rate = f" in {report.seconds:.1f} s ({n / report.seconds:,.0f}/s)" if n else ""
         print(f"{name}: {n:,} encoded{rate}, {report.photos - report.copies - n:,} cached")
     if report.copies:
-        print(f"{report.copies:,} photos are exact copies of others and share their vectors")
+        print(f"{counted(report.copies, 'exact copy', 'exact copies')} of other photos among them")
     say(report.notes)
     left_out(report.problems, report.skipped, strict)
 
@@ -170,6 +177,7 @@ def fit_command(
         typer.Option(
             metavar="logreg|lgbm|knn|stack|all",
             callback=one_of("logreg", "lgbm", "knn", "stack", "all"),
+            help="Which head; all fits the three and their stack.",
         ),
     ] = "all",
     balance: Annotated[
@@ -252,7 +260,9 @@ def evaluate_command(
     run: Annotated[
         str | None, typer.Argument(help="A run; by default the best one out of fold.")
     ] = None,
-    on: Annotated[str, typer.Option(metavar="test|val", callback=one_of("test", "val"))] = "test",
+    on: Annotated[
+        str, typer.Option(metavar="test|val", callback=one_of("test", "val"), help="Which photos.")
+    ] = "test",
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path(),
 ) -> None:
@@ -276,9 +286,10 @@ def evaluate_command(
     if found.errors:
         print("Most confident errors:")
     for error in found.errors[:5]:
+        near = error["neighbours"][0]["label"]
         print(
             f"  {error['file_path']}: {error['label']} taken for {error['predicted']} "
-            f"({error['probability']:.0%}); looks most like a {error['neighbours'][0]['label']}"
+            f"({error['probability']:.0%}); nearest training photo: {near}"
         )
     say(found.notes)
     print(f"Everything, with pictures: {found.folder}")
@@ -288,14 +299,21 @@ def evaluate_command(
     "predict", epilog="Example: cli predict new-photos --top 3 --format csv --output out.csv"
 )
 def predict_command(
-    photos: Annotated[Path, typer.Argument(help="A photo or a folder of photos.")],
+    photos: Annotated[
+        Path, typer.Argument(metavar="PHOTOS", help="A photo or a folder of photos.")
+    ],
     run: Annotated[
         str | None, typer.Option(help="A run; by default the best one out of fold.")
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Classes a photo.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to list for a photo.")] = 5,
     form: Annotated[
         str,
-        typer.Option("--format", metavar="table|csv|json", callback=one_of("table", "csv", "json")),
+        typer.Option(
+            "--format",
+            metavar="table|csv|json",
+            callback=one_of("table", "csv", "json"),
+            help="How to print.",
+        ),
     ] = "table",
     output: Annotated[Path | None, typer.Option(help="Write to a file instead.")] = None,
     device: DeviceOption = "auto",
@@ -316,13 +334,15 @@ def predict_command(
         print(text, end="")
     else:
         write_text(output, text)
-        print(f"{len(report.ids):,} photos predicted by {chosen.name}: {output}")
+        print(f"{counted(len(report.ids), 'photo')} predicted by {chosen.name}: {output}")
     left_out(report.problems, report.skipped, strict)
 
 
 @app.command("search", epilog="Example: cli search photo.jpg --k 12 --gallery alike.html")
 def search_command(
-    photo: Annotated[str, typer.Argument(help="A photo, or the id of a row of the collection.")],
+    photo: Annotated[
+        str, typer.Argument(metavar="PHOTO", help="A photo, or the id of a row of the collection.")
+    ],
     k: Annotated[int, typer.Option(min=1, help="How many hits.")] = 12,
     gallery: Annotated[
         Path | None, typer.Option(metavar="HTML", help="Write a page with thumbnails.")
@@ -358,7 +378,7 @@ def sweep_command(
     grid: Annotated[
         Path, typer.Argument(metavar="GRID.toml", help="The axes (see docs/sweep.md).")
     ],
-    jobs: Annotated[int, typer.Option(min=1, help="Cells at a time; the cores by default.")] = (
+    jobs: Annotated[int, typer.Option(min=1, show_default="the cores", help="Cells at a time.")] = (
         os.cpu_count() or 1
     ),
     split: SplitOption = "default",

@@ -14,6 +14,7 @@ from embed.errors import UserError
 from embed.files import sha256
 from embed.spec import EncoderSpec
 from embed.vectors import load_vectors, open_stores
+from embed.words import counted
 from embed.workspace import Workspace
 
 
@@ -77,9 +78,13 @@ def load_dataset(
     split, notes = _split(workspace, split_name, collection.rows, label)
     sides = split.table.set_index("id")
     rows = collection.rows[collection.rows["id"].isin(sides.index)].reset_index(drop=True)
-    left_out = len(collection.rows) - len(rows)
-    if left_out:
-        notes.append(f"{left_out:,} photos without a label or a side in the split are left out")
+    unnamed = collection.rows[~collection.rows["id"].isin(sides.index)]
+    for count, why in (
+        (int(unnamed[label].isna().sum()), f"without a {label}"),
+        (int(unnamed[label].notna().sum()), f"that the split '{split_name}' does not name"),
+    ):
+        if count:
+            notes.append(f"left out: {counted(count, 'photo')} {why}")
     keys = rows["key"].tolist()
     chosen = sides.loc[rows["id"]]
     unlabelled = rows[label].isna()

@@ -13,6 +13,7 @@ from classify.metrics import ALL_METRICS, confusion, intervals, per_class
 from classify.runs import Predictions, Run, all_runs
 from embed.errors import UserError, did_you_mean
 from embed.files import write_json, write_rows
+from embed.words import counted
 from embed.workspace import Workspace
 from retrieval.gallery import Section, Tile, write_gallery
 from retrieval.index import Index
@@ -124,12 +125,17 @@ def _unseen_classes(predictions: Predictions) -> list[str]:
 
 
 def _looked_before(workspace: Workspace, run: Run, part: str) -> list[str]:
-    others = [r for r in all_runs(workspace) if r.name != run.name and r.metrics(part)]
+    data = run.provenance["data"]
+    others = [
+        other
+        for other in all_runs(workspace)
+        if other.name != run.name and other.metrics(part) and other.provenance["data"] == data
+    ]
     if part != "test" or not others:
         return []
     return [
-        f"{len(others)} other runs were evaluated on these test photos: choose by the out-of-fold "
-        "figures, or the best test figure is too good by the choosing"
+        f"{counted(len(others), 'other run')} had a look at these test photos: choose by the "
+        "out-of-fold figures, or the best test figure is too good by the choosing"
     ]
 
 

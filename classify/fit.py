@@ -12,7 +12,15 @@ from classify.compare import paired_verdict
 from classify.dataset import Dataset, load_dataset
 from classify.heads import Head, load_head, make_head, save_head
 from classify.metrics import HEADLINE, intervals
-from classify.runs import Predictions, Run, RunConfig, find_run, new_run, versions
+from classify.runs import (
+    Predictions,
+    Run,
+    RunConfig,
+    best_first,
+    find_run,
+    new_run,
+    versions,
+)
 from classify.splits import make_folds
 from classify.stack import Stack, crossfit_pool, fit_pool
 from embed.errors import UserError, did_you_mean
@@ -76,6 +84,7 @@ def fit_head(
     """One head's run; an identical finished one is returned as it is."""
     found = find_run(workspace, config, train.vectors_digest)
     if found is not None:
+        found.touch()
         return Fitted(found, True, [])
     head = make_head(config.head, config.balance, config.seed)
     start = time.perf_counter()
@@ -85,7 +94,7 @@ def fit_head(
     head = make_head(config.head, config.balance, config.seed).fit(train.X, train.y)
     seconds = {"folds": folds_seconds, "fit": time.perf_counter() - start}
     run = _save(workspace, train, fold, config, head, P, seconds)
-    return Fitted(run, False, _against_unbalanced(workspace, train, run))
+    return Fitted(run, False, head.notes_.tolist() + _against_unbalanced(workspace, train, run))
 
 
 def out_of_fold(
@@ -128,7 +137,8 @@ def _fit_stack(
     runs = [member.run for member in members]
     found = find_run(workspace, config, train.vectors_digest)
     if found is not None:
-        return Fitted(found, True, _against_best(found, runs))
+        found.touch()
+        return Fitted(found, True, _against_best(found, runs, train))
     start = time.perf_counter()
     P = np.stack([run.out_of_fold.P for run in runs])
     y = np.unique(train.y, return_inverse=True)[1]
@@ -141,7 +151,7 @@ def _fit_stack(
     for part in seconds:  # a stack costs what its members cost
         seconds[part] += sum(run.provenance["seconds"][part] for run in runs)
     run = _save(workspace, train, fold, config, stack, pooled, seconds)
-    return Fitted(run, False, _against_best(run, runs))
+    return Fitted(run, False, _against_best(run, runs, train))
 
 
 def _save(
@@ -173,6 +183,7 @@ def _save(
                 "classes": len(classes),
                 "encoders": [spec.to_json() for spec in train.specs],
                 "seconds": seconds | {"predict_1000": per_thousand},
+                "notes": getattr(head, "notes_", np.array([], dtype=str)).tolist(),
                 "versions": versions(),
             },
         )
@@ -188,13 +199,14 @@ def _against_unbalanced(workspace: Workspace, train: Dataset, run: Run) -> list[
     plain = find_run(workspace, replace(config, balance="none"), train.vectors_digest)
     if plain is None:
         return [f"to see whether {config.balance} helps, fit with --balance none as well"]
-    return [paired_verdict(run, plain, f"{config.balance} against no balancing")]
+    return [paired_verdict(run, plain, train.group, f"{config.balance} against no balancing")]
 
 
-def _against_best(stack: Run, members: Sequence[Run]) -> list[str]:
+def _against_best(stack: Run, members: Sequence[Run], train: Dataset) -> list[str]:
     """Whether the stack beats the best of its heads."""
-    best = max(members, key=lambda run: (run.metrics() or {})["macro_f1"][0])
-    return [paired_verdict(stack, best, f"stack against its best head, {best.config.head}")]
+    best = best_first(members)[0]
+    what = f"stack against its best head, {best.config.head}"
+    return [paired_verdict(stack, best, train.group, what)]
 
 
 def _check_choice(what: str, word: str, choices: Sequence[str]) -> None:

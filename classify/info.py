@@ -7,6 +7,7 @@ from embed.collection import load_collection
 from embed.encoders import encoder_name
 from embed.store import EmbeddingStore
 from embed.vectors import stored_encoders
+from embed.words import counted
 from embed.workspace import Workspace
 
 
@@ -22,12 +23,13 @@ def describe_workspace(workspace: Workspace) -> dict[str, Any]:
             counts = rows[label].value_counts()
             facts["label"] = (
                 f"{label}: {len(counts):,} classes of {counts.min():,} to {counts.max():,} photos, "
-                f"{int(rows[label].isna().sum()):,} photos without"
+                f"{counted(int(rows[label].isna().sum()), 'photo')} without"
             )
     else:
         facts["photos"] = "none yet: run `cli embed PHOTOS`"
     facts["embeddings"] = [_store_line(workspace, name) for name in stored_encoders(workspace)]
     facts["splits"] = sorted(path.stem for path in workspace.folder.glob("splits/*.csv"))
+    facts["sweeps"] = sorted(path.parent.name for path in workspace.sweeps.glob("*/table.csv"))
     facts["runs"] = [run.name for run in all_runs(workspace)]
     return {name: value or "none" for name, value in facts.items()}
 

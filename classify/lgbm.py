@@ -1,6 +1,5 @@
 """Gradient-boosted trees (LightGBM) on the first principal components of the embeddings."""
 
-import os
 from typing import Any, Self
 
 import numpy as np
@@ -25,6 +24,8 @@ PARAMETERS: dict[str, Any] = {
     "max_bin": 63,
     "deterministic": True,
     "force_row_wise": True,
+    # Trees this small gain nothing from a second thread, and lose tenfold when the cores are busy.
+    "num_threads": 1,
     "verbosity": -1,
 }
 
@@ -43,15 +44,16 @@ class Lgbm(Head):
     def _fit(self, rows: Any, index: Any) -> None:
         import lightgbm
         from sklearn.decomposition import PCA
+        from threadpoolctl import threadpool_limits
 
         X, y, weights = self._balanced(rows, index)
         pca = PCA(min(COMPONENTS, *rows.shape), random_state=self.random_state)
         # Trees do not mind a shifted column, so the mean that PCA subtracts is left in.
-        self.components_ = pca.fit(rows).components_
+        with threadpool_limits(1):  # the last digits, and so the trees, depend on the threads
+            self.components_ = pca.fit(rows).components_
         parameters = PARAMETERS | {
             "num_class": len(self.classes_),
             "seed": self.random_state,
-            "num_threads": _threads(),
         }
         columns = lightgbm.Dataset(X @ self.components_.T, y, weight=weights, params=parameters)
         rounds = max(1, min(ROUNDS, MOST_TREES // len(self.classes_)))
@@ -65,18 +67,10 @@ class Lgbm(Head):
         self._booster = lightgbm.Booster(model_str=self.trees_.tobytes().decode())
 
     def _proba(self, rows: Any) -> Any:
-        return self._booster.predict(rows @ self.components_.T, num_threads=_threads())
+        return self._booster.predict(rows @ self.components_.T, num_threads=1)
 
     @classmethod
     def from_state(cls, state: State) -> Self:
         head = super().from_state(state)
         head._load()
         return head
-
-
-def _threads() -> int:
-    """Threads for LightGBM: small trees gain nothing beyond eight."""
-    import joblib
-
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(8, int(asked) if asked.isdigit() and int(asked) else joblib.cpu_count())

@@ -55,10 +55,11 @@ class PredictReport:
                     for rank, (name, p) in enumerate(top, start=1)
                 )
             return buffer.getvalue()
-        width = max(len(id_) for id_ in self.ids)
+        widths = [max(map(len, names)) for names in (self.ids, self.paths)]
         lines = (
-            f"{id_.ljust(width)}  " + ", ".join(f"{name} {p:.0%}" for name, p in top)
-            for id_, top in zip(self.ids, self.top(k), strict=True)
+            f"{id_:{widths[0]}}  {path:{widths[1]}}  "
+            + ", ".join(f"{name} {p:.0%}" for name, p in top)
+            for id_, path, top in zip(self.ids, self.paths, self.top(k), strict=True)
         )
         return "\n".join(lines) + "\n"
 
@@ -85,6 +86,7 @@ def predict(
     Vectors go to the store, so asking again costs no forward pass. Raises `UserError` where
     an encoder is missing or is not the one the run was fitted with.
     """
+    head = load_head(run.model_file)
     lanes = run_lanes(workspace, run, device)
     found = find_photos(photos)
     paths = found.rows["path"].tolist()
@@ -103,7 +105,6 @@ def predict(
     readable_or_error(done, paths)
     keys = [done.stamps[path].key for path in readable["path"]]
     X = load_vectors([lane.store for lane in lanes], keys)
-    head = load_head(run.model_file)
     return PredictReport(
         ids=readable["id"].tolist(),
         paths=readable["path"].tolist(),

@@ -132,13 +132,17 @@ class Run:
         path = self.folder / ("metrics.json" if part == "oof" else f"{part}/metrics.json")
         return dict(read_json(path)) if path.exists() else None
 
+    def touch(self) -> None:
+        """Make it the newest run, as if it had been fitted now."""
+        (self.folder / "config.json").touch()
+
     @property
     def model_file(self) -> Path:
         return self.folder / "model.npz"
 
 
 def find_run(workspace: Workspace, config: RunConfig, vectors_digest: str) -> Run | None:
-    """The finished run of this very config on this very data, if there is one."""
+    """The finished run of this very config on these very vectors, if there is one."""
     folder = workspace.runs / config.run_name(vectors_digest)
     return Run(folder) if (folder / "config.json").exists() else None
 
@@ -146,6 +150,11 @@ def find_run(workspace: Workspace, config: RunConfig, vectors_digest: str) -> Ru
 def all_runs(workspace: Workspace) -> list[Run]:
     """Every finished run, by name."""
     return [Run(path.parent) for path in sorted(workspace.runs.glob("[!.]*/config.json"))]
+
+
+def best_first(runs: Sequence[Run]) -> list[Run]:
+    """By out-of-fold macro-F1, ties by name (the run without balancing comes first)."""
+    return sorted(runs, key=lambda run: (-(run.metrics() or {})["macro_f1"][0], run.name))
 
 
 def named_run(workspace: Workspace, name: str | None) -> Run:
@@ -161,7 +170,7 @@ def named_run(workspace: Workspace, name: str | None) -> Run:
         newest = max(runs, key=lambda run: (run.folder / "config.json").stat().st_mtime_ns)
         data = newest.provenance["data"]
         runs = [run for run in runs if run.provenance["data"] == data]
-        return max(runs, key=lambda run: ((run.metrics() or {})["macro_f1"][0], run.name))
+        return best_first(runs)[0]
     matches = [run for run in runs if run.name == name] or [
         run for run in runs if run.name.startswith(name)
     ]

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from embed.words import counted
+
 SIDES = ("train", "val", "test")
 
 
@@ -49,8 +51,8 @@ class SplitReport:
         for side, photos in self.photos.items():
             share = photos / total
             if photos or self.fractions[side]:
-                classes = _counted((self.classes[side] > 0).sum(), "class", "classes")
-                yield f"{side:<5} {_counted(photos, 'photo')} ({share:.1%}) of {classes}"
+                classes = counted((self.classes[side] > 0).sum(), "class", "classes")
+                yield f"{side:<5} {counted(photos, 'photo')} ({share:.1%}) of {classes}"
             if abs(share - self.fractions[side]) > max(0.01, self.fractions[side] / 10):
                 yield (
                     f"      {self.fractions[side]:.0%} was asked for: groups and classes that "
@@ -59,25 +61,25 @@ class SplitReport:
 
     def _groups(self) -> Iterator[str]:
         if self.by:
-            groups = _counted(self.groups, "group")
+            groups = counted(self.groups, "group")
             yield f"grouped by {self.by}: {groups}, none of them on two sides"
         if self.leaks:
             yield (
-                f"LEAK: {_counted(self.leaks, 'photo')} with identical copies on two sides, so "
+                f"LEAK: {counted(self.leaks, 'photo')} with identical copies on two sides, so "
                 "the test is easier than it looks. `cli split` without --from keeps copies together"
             )
         if self.clashes:
             yield (
-                f"{_counted(self.clashes, 'photo')} with identical copies under different labels: "
+                f"{counted(self.clashes, 'photo')} with identical copies under different labels: "
                 "check the table"
             )
 
     def _left_out(self) -> Iterator[str]:
         yield from self.notes
         if self.unlabelled:
-            yield f"{_counted(self.unlabelled, 'photo')} without a label, on no side"
+            yield f"{counted(self.unlabelled, 'photo')} without a label, on no side"
         if self.unplaced:
-            photos = _counted(self.unplaced, "labelled photo")
+            photos = counted(self.unplaced, "labelled photo")
             yield f"{photos} that the split does not name, on no side"
 
     def _small_classes(self, most: int) -> Iterator[str]:
@@ -96,16 +98,12 @@ class SplitReport:
             yield "no test side: figures can only be out-of-fold"
         for fate, chosen in fates.items():
             if chosen.any():
-                yield f"{chosen.sum()} of {_counted(len(table), 'class', 'classes')}: {fate}"
+                yield f"{chosen.sum()} of {counted(len(table), 'class', 'classes')}: {fate}"
                 yield f"      {_names(table[chosen], most)}"
 
 
 def _names(classes: Any, most: int) -> str:
     """`bovidae (34 photos), ursidae (38 photos) and 3 more`, the smallest first."""
     sizes = classes[list(SIDES)].sum(axis=1).sort_values(kind="stable")
-    named = [f"{name} ({_counted(n, 'photo')})" for name, n in sizes.head(most).items()]
+    named = [f"{name} ({counted(n, 'photo')})" for name, n in sizes.head(most).items()]
     return ", ".join(named) + (f" and {len(sizes) - most} more" if len(sizes) > most else "")
-
-
-def _counted(n: int, one: str, many: str | None = None) -> str:
-    return f"{n:,} {one if n == 1 else many or one + 's'}"

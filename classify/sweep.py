@@ -15,13 +15,13 @@ from classify.fit import BASE_HEADS, out_of_fold
 from classify.grid import Cell, Grid, read_grid
 from classify.heads import make_head
 from classify.metrics import HEADLINE, intervals
-from classify.runs import Predictions
+from classify.runs import Predictions, versions
 from classify.splits import make_folds
 from classify.stack import crossfit_pool
 from embed.errors import UserError
 from embed.files import read_json, sha256, write_json, write_rows, write_text
 from embed.progress import progress
-from embed.vectors import stored_encoders
+from embed.vectors import open_stores
 from embed.workspace import Workspace, slug
 
 
@@ -67,7 +67,8 @@ def sweep(workspace: Workspace, grid_file: Path, jobs: int, split: str = "defaul
     A cell that fails is recorded with its reason and the rest goes on. Only training photos
     take part. Raises `UserError` for what is wrong with the grid, before anything runs.
     """
-    grid = read_grid(grid_file, stored_encoders(workspace)[:1])
+    stores = open_stores(workspace, None)
+    grid = read_grid(grid_file, [store.folder.name for store in stores])
     trains: dict[tuple[str, ...], Dataset] = {}
     notes: list[str] = []
     for encoders in grid.encoders:
@@ -192,7 +193,8 @@ def drawn(y: NDArray[np.str_], fraction: float, seed: int) -> NDArray[np.bool_]:
 
 
 def _path(cache: Path, cell: Cell, train: Dataset) -> Path:
-    text = json.dumps(asdict(cell) | {"data": train.vectors_digest}, sort_keys=True)
+    made_by = {"vectors": train.vectors_digest, "familia": versions()["familia"]}
+    text = json.dumps(asdict(cell) | made_by, sort_keys=True)
     return cache / f"{sha256(text.encode())[:16]}.json"
 
 

@@ -111,7 +111,10 @@ FORMS = {
 def encoder_name(text: str) -> str:
     """What an encoder is called in the workspace: a folder or a checkpoint by its last name."""
     path = Path(text)
-    if text in NAMES or text.split(":")[0] in ("openclip", "timm", "hf-hub"):
+    kind, model, rest = _parts(text)
+    if rest and Path(rest).is_file():
+        return f"{kind}:{model}/{Path(rest).name}"
+    if text in NAMES or kind in ("openclip", "timm", "hf-hub"):
         return text
     if path.exists():
         return path.resolve().name
@@ -132,25 +135,31 @@ def open_encoder(text: str, device: str = "auto") -> Encoder:
     path = Path(text)
     if path.exists():
         return _from_network(name, str(path.resolve()), _local(path), device)
+    kind, model, rest = _parts(text)
+    if rest and Path(rest).is_file():  # found again from any folder
+        text = f"{kind}:{model}/{Path(rest).resolve()}"
     return _from_network(name, text, _named(text), device)
 
 
+def _parts(text: str) -> tuple[str, str, str]:
+    """`openclip:MODEL/REST` -> its three parts, empty where there is none."""
+    kind, _, after = text.partition(":")
+    model, _, rest = after.partition("/")
+    return kind, model, rest
+
+
 def _named(text: str) -> networks.Network:
-    kind, _, rest = text.partition(":")
+    kind, model, rest = _parts(text)
     if text in _HUB:
         return _local(networks.hub_folder(_HUB[text]))
-    if kind == "hf-hub" and rest.count("/") == 1:
-        return _local(networks.hub_folder(rest))
-    if kind == "openclip" and "/" in rest:
-        model, pretrained = rest.split("/", 1)
-        return networks.open_clip_named(model, pretrained)
-    if kind == "timm" and rest:
-        model, _, checkpoint = rest.partition("/")
-        if checkpoint and not Path(checkpoint).is_file():
-            raise UserError(
-                f"There is no checkpoint {checkpoint}. Write timm:NAME/CHECKPOINT-FILE."
-            )
-        return networks.timm_named(model, Path(checkpoint) if checkpoint else None)
+    if kind == "hf-hub" and rest and "/" not in rest:
+        return _local(networks.hub_folder(f"{model}/{rest}"))
+    if kind == "openclip" and rest:
+        return networks.open_clip_named(model, rest)
+    if kind == "timm" and model:
+        if rest and not Path(rest).is_file():
+            raise UserError(f"There is no checkpoint {rest}. Write timm:NAME/CHECKPOINT-FILE.")
+        return networks.timm_named(model, Path(rest) if rest else None)
     raise UserError(
         f"'{text}' is no encoder and no folder or file here. {did_you_mean(text, NAMES)} "
         f"Or one of the forms {', '.join(FORMS)} (see `cli encoders`)."

@@ -7,6 +7,7 @@ builds tensors and runs nothing.
 import hashlib
 import logging
 import math
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -211,9 +212,11 @@ def _loading(shown: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # each library has its own kinds
-        reason = next(iter(str(error).strip().splitlines()), "")[:200]
+        reason = f"{type(error).__name__} {next(iter(str(error).strip().splitlines()), '')[:200]}"
+        if isinstance(error, pickle.UnpicklingError):
+            reason = "the file holds more than tensors, and code from elsewhere is never run"
         raise UserError(
-            f"The weights of '{shown}' could not be loaded: {type(error).__name__} {reason}. "
+            f"The weights of '{shown}' could not be loaded: {reason}. "
             "Expected open_clip or timm weights (safetensors, or a plain state dict) that fit the "
             "architecture; a hub model also needs a network on first use."
         ) from error

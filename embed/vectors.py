@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embed.encoders import DEFAULT_ENCODER, encoder_name
-from embed.errors import UserError
+from embed.errors import UserError, did_you_mean
 from embed.store import EmbeddingStore
-from embed.workspace import Workspace
+from embed.workspace import Workspace, slug
 
 F32 = NDArray[np.float32]
 
@@ -16,6 +16,13 @@ F32 = NDArray[np.float32]
 def open_stores(workspace: Workspace, encoders: Sequence[str] | None) -> list[EmbeddingStore]:
     """The stores of the named encoders; by default the only one, or the default encoder's."""
     names = [encoder_name(text) for text in encoders] if encoders else [_only(workspace)]
+    there = stored_encoders(workspace)
+    for text, name in zip(encoders or [], names, strict=False):
+        if there and slug(name) not in there:
+            raise UserError(
+                f"There are no embeddings of '{text}' here. {did_you_mean(name, there)} "
+                f"Or make them: `cli embed PHOTOS --encoder {text}`."
+            )
     return [EmbeddingStore.open(workspace.store(name)) for name in dict.fromkeys(names)]
 
 

@@ -154,9 +154,7 @@ def test_evaluate_refuses_when_the_split_moved(workspace: Path, run: Run, tmp_pa
     assert "cli fit" in result.err
 
 
-def test_the_default_run_is_of_the_newest_photos(
-    workspace: Path, run: Run, tmp_path: Path
-) -> None:
+def test_the_default_run_is_of_the_newest_photos(workspace: Path, run: Run, tmp_path: Path) -> None:
     """A better figure on other training photos does not count."""
     copy = tmp_path / "copy"
     shutil.copytree(workspace, copy)

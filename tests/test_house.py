@@ -70,6 +70,9 @@ def test_the_readme_runs(photos: Path, tmp_path: Path) -> None:
     script = "set -e\n" + "\n".join(readme_blocks())
     assert script.count("cli ") >= 8
     shutil.copytree(photos, tmp_path / "photos")
+    for named in set(re.findall(r"photos/\S+\.png", script)):
+        (tmp_path / named).parent.mkdir(exist_ok=True)
+        shutil.copy(photos / "felidae" / "00.png", tmp_path / named)
     script = re.sub(r"^make .*$", "", script, flags=re.M)
     script = re.sub(r"^cli sample .*$", "", script, flags=re.M)
     folder = tmp_path / "bin"
