@@ -103,7 +103,9 @@ def embed_command(
     photos: Annotated[
         Path | None,
         typer.Argument(
-            metavar="PHOTOS", help="A folder of class folders, or of the table's photos."
+            metavar="PHOTOS",
+            readable=False,
+            help="A folder of class folders, or of the table's photos.",
         ),
     ] = None,
     table: Annotated[
@@ -201,7 +203,7 @@ def fit_command(
     runs: list[dict[str, Any]] = []
 
     def on_run(fitted: Any) -> None:
-        figures, seconds = fitted.run.metrics(), fitted.run.provenance["seconds"]
+        figures, seconds = fitted.run.figures, fitted.run.provenance["seconds"]
         runs.append(
             {"run": fitted.run.name, "reused": fitted.reused, "notes": fitted.notes, **figures}
         )
@@ -300,7 +302,8 @@ def evaluate_command(
 )
 def predict_command(
     photos: Annotated[
-        Path, typer.Argument(metavar="PHOTOS", help="A photo or a folder of photos.")
+        Path,
+        typer.Argument(metavar="PHOTOS", readable=False, help="A photo or a folder of photos."),
     ],
     run: Annotated[
         str | None, typer.Option(help="A run; by default the best one out of fold.")

@@ -1,6 +1,6 @@
 """What every head shares: centred unit rows, balancing inside `fit`, a state without pickle."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,7 +19,7 @@ def unit_rows(X: Any) -> Any:
     return X / np.where(norms > np.finfo(X.dtype).tiny, norms, 1)
 
 
-class Head(ClassifierMixin, BaseEstimator):
+class Head(ClassifierMixin, BaseEstimator, ABC):
     """A classifier of embeddings.
 
     Every head first subtracts the training mean and scales rows back to length 1: angles between
@@ -53,7 +53,6 @@ class Head(ClassifierMixin, BaseEstimator):
         if len(self.classes_) < 2:
             raise ValueError(f"expected two classes or more, got one class: {self.classes_[0]}")
         self.mean_ = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
-        self.notes_ = np.array([], dtype=str)
         self._fit(unit_rows(X - self.mean_), index)
         return self
 
@@ -75,12 +74,11 @@ class Head(ClassifierMixin, BaseEstimator):
     def _proba(self, rows: Any) -> Any:
         """Probabilities (n, C) float64 of centred unit `rows` (n, dim)."""
 
-    def _balanced(self, rows: Any, index: Any) -> tuple[Any, Any, Any]:
-        """Unit rows, class numbers and weights (or None) after balancing; real rows come first."""
-        new = resample(rows, self.classes_[index], self.balance, self.random_state)
+    def _balanced(self, columns: Any, index: Any) -> tuple[Any, Any, Any]:
+        """Columns, class numbers and weights (or None) after balancing; real rows come first."""
+        new = resample(columns, self.classes_[index], self.balance, self.random_state)
         self.notes_ = np.array(new.notes, dtype=str)
-        X = np.concatenate([rows, unit_rows(new.X[len(rows) :])])
-        return X, np.searchsorted(self.classes_, new.y), new.weights
+        return new.X, np.searchsorted(self.classes_, new.y), new.weights
 
     def state(self) -> State:
         """Parameters and fitted attributes as arrays of numbers, strings or bytes."""

@@ -129,7 +129,7 @@ def _looked_before(workspace: Workspace, run: Run, part: str) -> list[str]:
     others = [
         other
         for other in all_runs(workspace)
-        if other.name != run.name and other.metrics(part) and other.provenance["data"] == data
+        if other.name != run.name and other.evaluated(part) and other.provenance["data"] == data
     ]
     if part != "test" or not others:
         return []

@@ -117,6 +117,10 @@ def out_of_fold(
     for held_out in np.unique(fold):
         test = fold == held_out
         train = ~test & allowed
+        present = np.unique(y[train])
+        if len(present) == 1:  # all that is left to say
+            P[test, np.searchsorted(classes, present)] = 1.0
+            continue
         fitted = clone(head).fit(X[train], y[train])
         P[np.ix_(test, np.searchsorted(classes, fitted.classes_))] = fitted.predict_proba(X[test])
     return P
@@ -239,7 +243,7 @@ def _small_classes(train: Dataset) -> list[str]:
 
 
 def _wide_interval(train: Dataset, run: Run) -> list[str]:
-    _, low, high = (run.metrics() or {})["macro_f1"]
+    _, low, high = run.figures["macro_f1"]
     if high - low < WIDE:
         return []
     return [

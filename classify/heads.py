@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,22 @@ def load_head(path: Path) -> Any:
 
     kinds: dict[str, Any] = {**HEADS, Stack.name: Stack}
     try:
+        if not zipfile.is_zipfile(path):  # numpy would leave an unclosed file behind
+            raise ValueError("no .npz file")
         with np.load(path, allow_pickle=False) as file:
             state: State = {name: file[name] for name in file.files}
         if str(state.pop("format")) != FORMAT:
             raise ValueError("another format")
         return kinds[str(state.pop("head"))].from_state(state)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise UserError(
             f"{path} is no model of this program, or is damaged ({error}). "
             "Remove its run's folder and run `cli fit` again."

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from classify.base import Head, State
+from classify.base import Head, State, unit_rows
 
 NEIGHBOURS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 70, 100)
 TEMPERATURES = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.12)
@@ -51,7 +51,7 @@ class Knn(Head):
         self.k_ = max(1, round(choice.k * len(X) / len(rows)))
         self.temperature_, self.floor_ = choice.temperature, choice.floor
         self.size_power_ = choice.size_power if weights is None else 1.0
-        self.bank_, self.bank_index_ = np.ascontiguousarray(X, dtype=np.float32), y
+        self.bank_, self.bank_index_ = np.ascontiguousarray(unit_rows(X), dtype=np.float32), y
         self.vote_ = np.bincount(y) ** -self.size_power_
         self.prior_ = prior if self.balance == "none" else np.full(len(prior), 1 / len(prior))
         self._load()

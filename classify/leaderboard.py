@@ -16,7 +16,8 @@ def leaderboard(workspace: Workspace, part: str = "oof") -> list[dict[str, Any]]
     runs = all_runs(workspace)
     if not runs:
         raise UserError("There is no run here yet. Run `cli fit --head all` first.")
-    rows = [_row(run, figures) for run in runs if (figures := run.metrics(part)) is not None]
+    found = [(run, run.figures if part == "oof" else run.evaluated(part)) for run in runs]
+    rows = [_row(run, figures) for run, figures in found if figures is not None]
     if not rows:
         raise UserError(f"No run was evaluated on the {part} photos yet. Run `cli evaluate` first.")
     return sorted(rows, key=lambda row: (-row["macro_f1"][0], row["run"]))
@@ -36,5 +37,5 @@ def _row(run: Run, figures: dict[str, Any]) -> dict[str, Any]:
         "fit_seconds": provenance["seconds"]["fit"],
         "folds_seconds": provenance["seconds"]["folds"],
         "predict_seconds_per_1000": provenance["seconds"]["predict_1000"],
-        "model_bytes": run.model_file.stat().st_size,
+        "model_bytes": run.model_bytes,
     }

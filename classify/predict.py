@@ -102,7 +102,7 @@ def predict(
         SKIPPED_HEADER,
         [{"file_path": p.where, "id": p.id or "", "reason": p.reason} for p in problems],
     )
-    readable_or_error(done, paths)
+    readable_or_error(done, skipped)
     keys = [done.stamps[path].key for path in readable["path"]]
     X = load_vectors([lane.store for lane in lanes], keys)
     return PredictReport(
@@ -119,7 +119,10 @@ def run_lanes(workspace: Workspace, run: Run, device: str) -> list[Lane]:
     """The run's encoders, each checked to be the one that made its training vectors."""
     lanes = []
     for spec in run.specs:
-        lane = open_lane(workspace, spec.source, device)
+        try:
+            lane = open_lane(workspace, spec.source, device)
+        except UserError as error:
+            raise UserError(f"{run.name} needs the encoder it was fitted with. {error}") from error
         if lane.encoder.spec.digest != spec.digest:
             raise UserError(
                 f"{run.name} was fitted on vectors of another '{spec.name}' "

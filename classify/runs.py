@@ -12,14 +12,15 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.metrics import HEADLINE
 from embed.errors import UserError, did_you_mean
 from embed.files import read_json, sha256, whole_file
 from embed.spec import EncoderSpec
@@ -111,30 +112,59 @@ class Run:
 
     @property
     def config(self) -> RunConfig:
-        value = read_json(self.folder / "config.json")
+        value = self._read("config.json", [field.name for field in fields(RunConfig)])
         return RunConfig(**{**value, "encoders": tuple(value["encoders"])})
 
     @property
     def provenance(self) -> dict[str, Any]:
-        return dict(read_json(self.folder / "provenance.json"))
+        return self._read("provenance.json", ["data", "vectors", "photos", "encoders", "seconds"])
 
     @property
     def specs(self) -> list[EncoderSpec]:
         """The encoders whose vectors the model takes, in the order of its columns."""
-        return [EncoderSpec.from_json(value) for value in self.provenance["encoders"]]
+        try:
+            return [EncoderSpec.from_json(value) for value in self.provenance["encoders"]]
+        except ValueError as error:
+            raise self._damaged(error) from error
 
     @property
     def out_of_fold(self) -> Predictions:
         return Predictions.load(self.folder / "oof.parquet")
 
-    def metrics(self, part: str = "oof") -> dict[str, Any] | None:
-        """name -> [value, low, high] on `oof`, `val` or `test`; None before `evaluate`."""
-        path = self.folder / ("metrics.json" if part == "oof" else f"{part}/metrics.json")
-        return dict(read_json(path)) if path.exists() else None
+    @property
+    def figures(self) -> dict[str, Any]:
+        """name -> [value, low, high], out of fold."""
+        return self._read("metrics.json", HEADLINE)
+
+    def evaluated(self, part: str) -> dict[str, Any] | None:
+        """The same on the `val` or `test` photos; None before `evaluate`."""
+        name = f"{part}/metrics.json"
+        return self._read(name, HEADLINE) if (self.folder / name).exists() else None
+
+    @property
+    def model_bytes(self) -> int:
+        try:
+            return self.model_file.stat().st_size
+        except OSError as error:
+            raise self._damaged(error) from error
+
+    def _read(self, name: str, keys: Sequence[str]) -> dict[str, Any]:
+        try:
+            value = read_json(self.folder / name)
+            return dict(value) | {key: value[key] for key in keys}
+        except (UserError, KeyError, TypeError, ValueError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> UserError:
+        return UserError(
+            f"The run {self.name} is damaged ({error}). "
+            f"Remove {self.folder} and run `cli fit` again."
+        )
 
     def touch(self) -> None:
         """Make it the newest run, as if it had been fitted now."""
-        (self.folder / "config.json").touch()
+        with suppress(OSError):  # a workspace may be read-only
+            (self.folder / "config.json").touch()
 
     @property
     def model_file(self) -> Path:
@@ -154,7 +184,7 @@ def all_runs(workspace: Workspace) -> list[Run]:
 
 def best_first(runs: Sequence[Run]) -> list[Run]:
     """By out-of-fold macro-F1, ties by name (the run without balancing comes first)."""
-    return sorted(runs, key=lambda run: (-(run.metrics() or {})["macro_f1"][0], run.name))
+    return sorted(runs, key=lambda run: (-run.figures["macro_f1"][0], run.name))
 
 
 def named_run(workspace: Workspace, name: str | None) -> Run:

@@ -125,7 +125,8 @@ def make_split(
         raise UserError(
             f"No photo is left for the test side: {len(labelled)} labelled photos in "
             f"{group.max() + 1} groups, and train needs every class. "
-            "Use a larger --test, or a --by column with more groups in a class."
+            "Use a larger --test, or a --by column with more groups "
+            "in a class, or `cli split --test 0` to go without a test."
         )
     lone = int(labelled[by].isna().sum()) if by else 0
     notes = (f"{lone:,} photos without a {by}, each a group of its own",) if lone else ()

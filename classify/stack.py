@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import logsumexp, softmax
+from scipy.special import softmax
 
 from classify.base import Head, State
 from classify.heads import HEADS
 
 # Below this a head's probability says only "no": a float32 zero must not outvote the others.
 SMALLEST = 1e-9
-# How many photos' worth of log-loss the prior belief in equal weights counts.
-PRIOR_STRENGTH = 10.0
+# How strongly the weights are drawn to equal ones, in photos' worth of Brier score.
+PRIOR_STRENGTH = 1.0
 
 
 def pool(P: Any, weights: Any) -> Any:
@@ -25,28 +25,36 @@ def pool(P: Any, weights: Any) -> Any:
 
 
 def fit_pool(P: Any, y_index: Any) -> Any:
-    """Weights (n_heads,) >= 0 with the least log-loss on out-of-fold probabilities.
+    """Weights (n_heads,) >= 0 with the least Brier score on out-of-fold probabilities.
 
-    P : (n_heads, n, C); y_index : (n,) class numbers. The loss is convex in the weights (they are
-    a multinomial logistic regression with one coefficient a head), and is drawn lightly to the
-    plain mean of the logs, so a handful of photos cannot put everything on one head.
+    P : (n_heads, n, C); y_index : (n,) class numbers. The Brier score is proper and bounded: the
+    few photos that every head gets wrong do not decide the weights, as they do with the log-loss.
+    It is drawn lightly to the plain mean of the logs, so a handful of photos cannot put everything
+    on one head. Rows whose class no head knew (its only photo was held out) tell nothing about
+    the heads and are left out.
     """
     from scipy.optimize import minimize
 
-    logs = _logs(P)
-    true = np.take_along_axis(logs, y_index[None, :, None], axis=2)[:, :, 0]
+    known = P[:, np.arange(len(y_index)), y_index].max(axis=0) > 0
+    logs, y_index = _logs(P[:, known]), y_index[known]
     equal = np.full(len(logs), 1 / len(logs))
 
     def loss(weights: Any) -> tuple[float, Any]:
-        scores = np.tensordot(weights, logs, axes=1)
-        total = logsumexp(scores, axis=1)
-        p = np.exp(scores - total[:, None])
-        value = (total - weights @ true).sum() + PRIOR_STRENGTH / 2 * ((weights - equal) ** 2).sum()
-        slope = np.tensordot(logs, p, axes=2) - true.sum(axis=1)
-        return value, slope + PRIOR_STRENGTH * (weights - equal)
+        value, slope = _brier(weights, logs, y_index)
+        off = weights - equal
+        return value + PRIOR_STRENGTH / 2 * (off @ off), slope + PRIOR_STRENGTH * off
 
     bounds = [(0, None)] * len(logs)
     return minimize(loss, equal, jac=True, method="L-BFGS-B", bounds=bounds).x
+
+
+def _brier(weights: Any, logs: Any, y_index: Any) -> tuple[float, Any]:
+    """Summed Brier score of the pool and its gradient by the weights (n_heads,)."""
+    p = softmax(np.tensordot(weights, logs, axes=1), axis=1)
+    miss = p.copy()
+    miss[np.arange(len(p)), y_index] -= 1
+    pull = p * (miss - (p * miss).sum(axis=1, keepdims=True))
+    return float((miss * miss).sum()), 2 * np.tensordot(logs, pull, axes=2)
 
 
 def crossfit_pool(P: Any, y_index: Any, folds: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from embed.errors import UserError, did_you_mean
+from embed.errors import UserError, did_you_mean, near_path
 from embed.files import whole_file
 from embed.folders import Scan, is_text, scan_photos
 from embed.matching import ID_COLUMNS, PATH_COLUMNS, match_rows
@@ -134,7 +134,7 @@ def _existing(path: Path) -> Path:
         if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
             raise UserError(f"{path} cannot be read: there is no permission.")
     except FileNotFoundError as error:
-        raise UserError(f"There is no folder or photo {path}.") from error
+        raise UserError(f"There is no folder or photo {path}.{near_path(path)}") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
     real = path.resolve() if path.is_dir() else path.parent.resolve() / path.name
@@ -205,7 +205,7 @@ def _from_table(table: Table, folder: Path | None, label: str | None) -> Collect
             f"{', '.join(PATH_COLUMNS)}; found {_some(table.columns)}."
         )
     if not table.rows and not table.bad:
-        raise UserError(f"{table.path} has a header but no rows.")
+        raise UserError(f"{table.path} has a header but no rows: expected one line a photo.")
     root = folder or _existing(table.path.parent)
     columns, notes = _columns(table, path_at)
     label_at = _label_column(table, columns, label)

@@ -7,7 +7,7 @@ encoders. Decoding runs in threads ahead of the forward pass.
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,8 +176,11 @@ class _Batch:
             rows = rows[len(chunk) :]
 
 
-def readable_or_error(result: Embedded, paths: Iterable[str]) -> None:
-    """Raise `UserError` where not one photo could be read."""
+def readable_or_error(result: Embedded, listed: Path) -> None:
+    """Raise `UserError` where not one photo could be read; the list of reasons is in `listed`."""
     if not result.stamps:
         shown = "; ".join(f"{Path(p).name}: {why}" for p, why in list(result.problems.items())[:3])
-        raise UserError(f"None of the {len(list(paths)):,} photos could be read ({shown}).")
+        raise UserError(
+            f"None of the {len(result.problems):,} photos could be read ({shown}). "
+            f"The list with reasons: {listed}"
+        )

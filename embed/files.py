@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         scratch.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise _mendable(error, path) from error
+        raise mendable(error, path) from error
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -84,7 +85,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _mendable(error: OSError, path: Path) -> Exception:
+def mendable(error: OSError, path: Path) -> Exception:
+    """What a user can do about a failed write to `path`; other failures come back as they are."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(
             f"No space left on the disk while writing {path}. What was saved before is whole: "
@@ -94,5 +96,12 @@ def _mendable(error: OSError, path: Path) -> Exception:
         return UserError(
             f"{path} cannot be written ({error.strerror}). "
             "Choose a folder you may write to with --workspace FOLDER."
+        )
+    if error.errno == errno.EISDIR or (error.errno == errno.ENOTEMPTY and path.is_dir()):
+        return UserError(f"{path} is a folder. Name a file to write.")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return UserError(
+            f"{path} cannot be written: a file stands where its folder should be. "
+            "Choose another folder with --workspace FOLDER."
         )
     return error

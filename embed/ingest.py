@@ -54,7 +54,7 @@ def embed_collection(
     )
     rows, problems = _with_vectors(collection, done)
     write_rows(workspace.skipped, SKIPPED_HEADER, [_skipped_row(problem) for problem in problems])
-    readable_or_error(done, collection.rows["path"])
+    readable_or_error(done, workspace.skipped)
     save_collection(rows, collection.label, collection.root, workspace.collection)
     return EmbedReport(
         photos=len(rows),

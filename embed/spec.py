@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from embed.errors import UserError
 from embed.files import sha256
 from embed.transform import Transform
 
@@ -37,17 +36,14 @@ class EncoderSpec:
 
     @classmethod
     def from_json(cls, value: Any) -> "EncoderSpec":
-        """The spec in a decoded `spec.json`; a foreign one is a `UserError`."""
+        """The spec in a decoded `spec.json`; a foreign one is a `ValueError`."""
         try:
             transform: dict[str, Any] = {
                 k: tuple(v) if isinstance(v, list) else v for k, v in value["transform"].items()
             }
             return cls(**{**value, "transform": Transform(**transform)})
         except (TypeError, KeyError, AttributeError) as error:
-            raise UserError(
-                f"This spec.json is not one of this program's version ({error}). "
-                "Run `cli embed PHOTOS --rebuild` to set the old embeddings aside."
-            ) from error
+            raise ValueError(f"it is no encoder spec of this program ({error}).") from error
 
     def differences(self, other: "EncoderSpec") -> list[str]:
         """`field: mine, not theirs` for every field that changes vectors and differs."""

@@ -9,7 +9,7 @@ before, so readers and writers may go on meanwhile.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embed.errors import UserError
-from embed.files import read_json, write_bytes, write_json
+from embed.files import mendable, read_json, write_bytes, write_json
 from embed.spec import EncoderSpec
 
 F32 = NDArray[np.float32]
@@ -52,12 +52,14 @@ class EmbeddingStore:
                     f"Run `cli embed PHOTOS --encoder {folder.name}` first."
                 )
             write_json(path, spec.to_json())
-        found = EncoderSpec.from_json(read_json(path))
+        try:
+            found = EncoderSpec.from_json(read_json(path))
+        except (UserError, ValueError) as error:
+            raise UserError(f"{path} is damaged: {error} {_rebuild(folder.name)}") from error
         if spec is not None and found.digest != spec.digest:
             raise UserError(
                 f"{folder} holds embeddings made by another encoder spec "
-                f"({'; '.join(spec.differences(found))}). Run `cli embed PHOTOS --encoder "
-                f"{spec.source} --rebuild` to set them aside and make new ones."
+                f"({'; '.join(spec.differences(found))}). {_rebuild(spec.source)}"
             )
         return cls(folder, found)
 
@@ -69,7 +71,10 @@ class EmbeddingStore:
         number = 1
         while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
             number += 1
-        folder.rename(aside)
+        try:
+            folder.rename(aside)
+        except OSError as error:
+            raise mendable(error, aside) from error
         return aside
 
     def __len__(self) -> int:
@@ -130,17 +135,18 @@ class EmbeddingStore:
         parts = self._parts()
         if len(parts) <= _FEW_PARTS:
             return
+        with suppress(FileNotFoundError):  # somebody else is merging
+            self._merge(parts)
+        self._forget()
+
+    def _merge(self, parts: list[Path]) -> None:
         for group in self._groups(parts):
-            try:
-                loaded = [self._read_part(path) for path in group]
-            except FileNotFoundError:
-                return  # somebody else is merging
+            loaded = [self._read_part(path) for path in group]
             rows = {key: X[i] for keys, X in loaded for i, key in enumerate(keys)}
             merged = self._write_part(list(rows), np.stack(list(rows.values())))
             for path in group:
                 if path != merged:
                     path.unlink(missing_ok=True)
-        self._forget()
 
     def _groups(self, parts: list[Path]) -> Iterator[list[Path]]:
         group: list[Path] = []
@@ -223,7 +229,10 @@ def _opened(path: Path, spec: EncoderSpec) -> Iterator[Any]:
     try:
         with part:
             if part.attrs.get("spec_digest") != spec.digest:
-                raise _damaged(path, "it was made by another encoder spec")
+                raise UserError(
+                    f"{path} was made by another encoder spec than {path.parent / 'spec.json'} "
+                    f"says. {_rebuild(spec.source)}"
+                )
             yield part
     except (OSError, KeyError, UnicodeDecodeError) as error:
         raise _damaged(path, "parts of it cannot be read") from error
@@ -233,6 +242,13 @@ def _checksum(keys: NDArray[np.bytes_], X: F32) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(keys).tobytes())
     digest.update(np.ascontiguousarray(X, dtype=np.float32).data)
     return digest.hexdigest()
+
+
+def _rebuild(source: str) -> str:
+    return (
+        f"Run `cli embed PHOTOS --encoder {source} --rebuild` to set the stored vectors aside "
+        "and make new ones."
+    )
 
 
 def _damaged(path: Path, why: str) -> UserError:

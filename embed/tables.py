@@ -7,7 +7,7 @@ from io import StringIO
 from itertools import islice
 from pathlib import Path
 
-from embed.errors import UserError
+from embed.errors import UserError, near_path
 
 _DELIMITERS = ",;\t|"
 _HOW_TO_SAVE = "Save it as CSV (UTF-8): a header line, then one line a photo."
@@ -76,7 +76,7 @@ def _text(path: Path) -> tuple[str, list[str]]:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise UserError(f"There is no table {path}.") from error
+        raise UserError(f"There is no table {path}.{near_path(path)}") from error
     except OSError as error:  # a folder too
         raise UserError(f"The table {path} cannot be read ({error.strerror}).") from error
     if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):

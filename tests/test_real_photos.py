@@ -1,4 +1,4 @@
-"""The real encoder on real photos: the stamps wherever they can be had, `data/species` where set."""
+"""The real encoder on real photos: stamps where they can be had, `data/species` where it is set."""
 
 import statistics
 from collections.abc import Callable
