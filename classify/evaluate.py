@@ -110,7 +110,7 @@ def _check_untouched(run: Run, train: Dataset, held_out: Dataset, part: str) -> 
         raise UserError(
             f"{run.name} was fitted on other training photos than the split '{name}' has now "
             "(the split, the collection or the embeddings changed), so its test would not be "
-            f"honest. Run `cli fit --head {run.config.head}` again."
+            f"honest. Run `{run.config.command}` again."
         )
 
 

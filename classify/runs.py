@@ -41,6 +41,17 @@ class RunConfig:
     split: str
     label: str
 
+    @property
+    def command(self) -> str:
+        """The command that fits it."""
+        words = ["cli fit --head", self.head]
+        words += ["--balance", self.balance] * (self.balance != "none")
+        words += [word for name in self.encoders for word in ("--encoder", name)]
+        words += ["--folds", str(self.folds)] * (self.folds != 5)
+        words += ["--seed", str(self.seed)] * (self.seed != 0)
+        words += ["--split", self.split] * (self.split != "default")
+        return " ".join(words)
+
     def run_name(self, vectors_digest: str) -> str:
         """A name that is equal for an equal config on equal vectors by the same program."""
         identity = asdict(self) | {"vectors": vectors_digest, "familia": versions()["familia"]}

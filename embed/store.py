@@ -8,6 +8,7 @@ before, so readers and writers may go on meanwhile.
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ F32 = NDArray[np.float32]
 FORMAT = "familia-embeddings-1"
 _ROWS_PER_MERGED_PART = 65_536  # keeps a merge of 1,280 columns under 400 MB of memory
 _FEW_PARTS = 8
+_SECONDS_A_DAY = 86_400
 
 
 class EmbeddingStore:
@@ -131,7 +133,14 @@ class EmbeddingStore:
         return X
 
     def compact(self) -> None:
-        """Merge many small parts into few; safe beside readers, writers and other merges."""
+        """Merge many small parts into few; safe beside readers, writers and other merges.
+
+        Scratch files that a killed process left a day ago or earlier are removed.
+        """
+        for scratch in self.folder.glob(".part-*.tmp"):
+            with suppress(OSError):
+                if time.time() - scratch.stat().st_mtime > _SECONDS_A_DAY:
+                    scratch.unlink()
         parts = self._parts()
         if len(parts) <= _FEW_PARTS:
             return
@@ -171,13 +180,17 @@ class EmbeddingStore:
         self._scan()
 
     def _scan(self) -> None:
-        for path in self._parts():
-            if path in self._scanned:
-                continue
-            try:
-                self._note(path, self._read_keys(path))
-            except FileNotFoundError:
-                continue
+        """Note the parts not known yet, until two listings agree.
+
+        A listing taken while another process merges may miss both the old parts and the new.
+        """
+        listed: list[Path] = []
+        while (parts := self._parts()) != listed:
+            listed = parts
+            for path in parts:
+                if path not in self._scanned:
+                    with suppress(FileNotFoundError):
+                        self._note(path, self._read_keys(path))
 
     def _note(self, path: Path, keys: list[str]) -> None:
         self._scanned.add(path)
@@ -222,9 +235,9 @@ def _opened(path: Path, spec: EncoderSpec) -> Iterator[Any]:
 
     try:
         part = h5py.File(path, "r", locking=False)
-    except FileNotFoundError:
-        raise
     except OSError as error:
+        if not path.exists():  # HDF5 has several words for a file that goes while it opens it
+            raise FileNotFoundError(path) from error
         raise _damaged(path, "it is no readable HDF5 file") from error
     try:
         with part:

@@ -522,7 +522,9 @@ def test_a_damaged_run(name: str, damage: str, fitted: Path, attempt: Attempt) -
 
 def test_a_run_on_other_training_photos(fitted: Path, attempt: Attempt) -> None:
     attempt("split", "--seed", 1)
-    attempt("evaluate", code=1, says=[fitted.name, "Run `cli fit --head knn`"])
+    attempt(
+        "evaluate", code=1, says=[fitted.name, "Run `cli fit --head knn --encoder pixels` again"]
+    )
 
 
 def edit_encoder(run: Path, **changes: str) -> None:

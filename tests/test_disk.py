@@ -26,6 +26,8 @@ READING = (["search", "felidae/00.png"], ["fit", "--head", "knn"], ["leaderboard
 
 Run = Callable[..., Result]
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

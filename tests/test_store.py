@@ -181,3 +181,13 @@ def test_four_writers_side_by_side(tmp_path: Path) -> None:
     store = EmbeddingStore.open(tmp_path)
     everything = list(range(75))
     np.testing.assert_array_equal(store.load([key(i) for i in everything]), vectors(everything))
+
+
+def test_a_killed_process_leaves_nothing_for_long(tmp_path: Path) -> None:
+    store = filled(tmp_path, [1])
+    old, young = tmp_path / ".part-a.h5.1-a.tmp", tmp_path / ".part-b.h5.1-b.tmp"
+    for scratch in (old, young):
+        scratch.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    store.compact()
+    assert (old.exists(), young.exists()) == (False, True)
