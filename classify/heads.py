@@ -19,6 +19,11 @@ __all__ = ["HEADS", "Head", "load_head", "make_head", "save_head"]
 
 HEADS: dict[str, type[Head]] = {head.name: head for head in (LogReg, Knn, Lgbm)}
 FORMAT = "familia-head-1"
+# What reading a foreign file, or one with changed bytes, may raise; zipfile has RuntimeErrors.
+DAMAGE = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 def make_head(name: str, balance: str = "none", random_state: int = 0) -> Head:
@@ -30,8 +35,8 @@ def make_head(name: str, balance: str = "none", random_state: int = 0) -> Head:
 
 def save_head(head: Any, path: Path) -> None:
     """Write a fitted head (or stack) to `path` (.npz), whole or not at all."""
-    buffer = io.BytesIO()
-    np.savez(buffer, format=FORMAT, head=head.name, **head.state())
+    buffer, state = io.BytesIO(), head.state()
+    np.savez(buffer, format=FORMAT, head=head.name, keys=np.array(list(state)), **state)
     write_bytes(path, buffer.getvalue())
 
 
@@ -44,22 +49,16 @@ def load_head(path: Path) -> Any:
 
     kinds: dict[str, Any] = {**HEADS, Stack.name: Stack}
     try:
-        if not zipfile.is_zipfile(path):  # numpy would leave an unclosed file behind
-            raise ValueError("no .npz file")
-        with np.load(path, allow_pickle=False) as file:
+        # numpy does not close a file that it opened and could not read
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             state: State = {name: file[name] for name in file.files}
         if str(state.pop("format")) != FORMAT:
             raise ValueError("another format")
-        return kinds[str(state.pop("head"))].from_state(state)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+        kind = kinds[str(state.pop("head"))]
+        if set(state.pop("keys")) != set(state):
+            raise ValueError("arrays are missing")
+        return kind.from_state(state)
+    except DAMAGE as error:
         raise UserError(
             f"{path} is no model of this program, or is damaged ({error}). "
             "Remove its run's folder and run `cli fit` again."

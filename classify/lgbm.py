@@ -32,18 +32,18 @@ PARAMETERS: dict[str, Any] = {
 
 
 class Lgbm(Head):
-    """LightGBM, multiclass, on the first 64 principal components, boosted from ridge scores.
+    """LightGBM, multiclass, on the first 64 principal components, boosted from ridge log-odds.
 
     Trees alone need hundreds of photos a class to find linear borders in an embedding. So they
-    start from a ridge regression: for training rows its exact leave-one-out scores, which are as
-    wrong as the scores of a new photo, so the trees learn the corrections that new photos need.
-    The number of rounds is fixed and small; nothing is held out. Balancing happens in the space of
-    components and scores, and reaches the trees only.
+    start from a ridge regression: for training rows its exact leave-one-out log-odds, which are as
+    wrong as those of a new photo, so the trees learn the corrections that new photos need. The
+    number of rounds is fixed and small; nothing is held out. Copies and SMOTE's rows are made in
+    the space of components and log-odds: a row between two photos then has honest log-odds too.
 
     Attributes
     ----------
     components_ : (dim, c) principal axes, c <= 64
-    coef_, intercept_ : (dim, C), (C,) ridge scores times their sharpness
+    coef_, intercept_ : (dim, C), (C,) float64, ridge log-odds
     trees_ : (n_bytes,) uint8, LightGBM's own text of the model
     """
 
@@ -51,24 +51,21 @@ class Lgbm(Head):
 
     def _fit(self, rows: Any, index: Any) -> None:
         import lightgbm
+        from threadpoolctl import threadpool_limits
 
-        ridge = fit_ridge(rows, index, len(self.classes_), COMPONENTS)
+        balanced = self.balance != "none"
+        with threadpool_limits(1):  # the last digits, and so the trees, depend on the threads
+            ridge = fit_ridge(rows, index, len(self.classes_), COMPONENTS, balanced)
         self.components_ = ridge.components
-        self.coef_ = ridge.coef * ridge.sharpness
-        self.intercept_ = ridge.intercept * ridge.sharpness
-        columns = np.hstack([rows @ self.components_, ridge.held_out])
+        self.coef_, self.intercept_ = ridge.coef, ridge.intercept
+        scale = max(1, np.abs(ridge.held_out).max())  # SMOTE's neighbours are to be near in both
+        columns = np.hstack([rows @ self.components_, ridge.held_out / scale])
         X, y, weights = self._balanced(columns, index)
         width = self.components_.shape[1]
-        parameters = PARAMETERS | {
-            "num_class": len(self.classes_),
-            "seed": self.random_state,
-        }
+        parameters = PARAMETERS | {"num_class": len(self.classes_), "seed": self.random_state}
+        start = X[:, width:] * scale
         data = lightgbm.Dataset(
-            X[:, :width],
-            y,
-            weight=weights,
-            init_score=X[:, width:] * ridge.sharpness,
-            params=parameters,
+            X[:, :width], y, weight=weights, init_score=start, params=parameters
         )
         rounds = max(1, min(ROUNDS, MOST_TREES // len(self.classes_)))
         booster = lightgbm.train(parameters, data, num_boost_round=rounds)

@@ -3,51 +3,57 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import softmax
 
-# Penalties for centred unit rows, whose scatter sums to about the number of rows.
+# For centred unit rows, whose scatter sums to about the number of rows.
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-LOG_SHARPNESS = (-2.0, 7.0)
 
 
 class Ridge(NamedTuple):
-    """One linear score a class; softmax(sharpness * score) is a probability.
-
-    The class's own frequency is left out of its score: rare classes start even with common ones.
-    """
+    """Linear log-odds: softmax(rows @ coef + intercept) are probabilities."""
 
     coef: Any
     """(dim, C) float64"""
     intercept: Any
     """(C,) float64"""
-    sharpness: float
     held_out: Any
-    """(n, C) float64: the score of each training row by a fit on all the others"""
+    """(n, C) float64: the log-odds of each training row by a fit on all the others"""
     components: Any
     """(dim, c) float64: principal axes of the rows, the strongest last"""
 
 
-def fit_ridge(rows: Any, index: Any, n_classes: int, n_components: int) -> Ridge:
+class _Fit(NamedTuple):
+    loss: float
+    penalty: float
+    factors: Any
+    held_out: Any
+
+
+def fit_ridge(rows: Any, index: Any, n_classes: int, n_components: int, balanced: bool) -> Ridge:
     """Regress one-hot classes on `rows` (n, dim), class numbers `index` (n,).
 
     With residual r_i and leverage h_i of the fit on all rows, the fit without row i misses it by
-    r_i / (1 - h_i) (Allen 1974, PRESS; Rifkin & Lippert 2007). Penalty and sharpness are those
-    with the least log-loss of these scores.
+    r_i / (1 - h_i) (Allen 1974, PRESS; Rifkin & Lippert 2007). Scores s become log-odds
+    f · s + a · log n_c. The penalty and f, a >= 0 are those with the least log-loss of the held-out
+    scores; `balanced` counts every class the same there, and leaves frequency out (a = 0).
     """
     centre = rows.mean(axis=0, dtype=np.float64)
     X = rows - centre
-    target = np.eye(n_classes)[index]
-    target -= target.mean(axis=0)
+    counts = np.bincount(index, minlength=n_classes)
+    target = np.eye(n_classes)[index] - counts / len(index)
     values, U = _left_vectors(X)
-    loss, sharpness, penalty, held_out = min(
-        (_leave_one_out(values, U, target, index, penalty) for penalty in PENALTIES),
-        key=lambda fit: fit[0],
+    frequency = np.zeros(n_classes) if balanced else np.log(counts)
+    weights = 1 / counts[index] if balanced else np.ones(len(index))
+    fits = (
+        _leave_one_out(values, U, target, index, frequency, weights / weights.sum(), penalty)
+        for penalty in PENALTIES
     )
-    del loss
-    coef = X.T @ (U @ ((U.T @ target) / (values + penalty)[:, None]))
+    best = min(fits, key=lambda fit: fit.loss)
+    factor, share = best.factors
+    coef = factor * X.T @ (U @ ((U.T @ target) / (values + best.penalty)[:, None]))
     strongest = slice(max(0, len(values) - n_components), None)
     components = X.T @ (U[:, strongest] / np.sqrt(values[strongest]))
-    return Ridge(coef, -centre @ coef, sharpness, held_out, components)
+    return Ridge(coef, share * frequency - centre @ coef, best.held_out, components)
 
 
 def _left_vectors(X: Any) -> tuple[Any, Any]:
@@ -64,26 +70,33 @@ def _left_vectors(X: Any) -> tuple[Any, Any]:
 
 
 def _leave_one_out(
-    values: Any, U: Any, target: Any, index: Any, penalty: float
-) -> tuple[float, float, float, Any]:
-    """Log-loss, sharpness, penalty and held-out scores (n, C)."""
+    values: Any, U: Any, target: Any, index: Any, frequency: Any, weights: Any, penalty: float
+) -> _Fit:
     shrink = values / (values + penalty)
     residual = target - U @ (shrink[:, None] * (U.T @ target))
     leverage = 1 / len(U) + (U * U) @ shrink
-    held_out = target - residual / (1 - leverage)[:, None]
-    sharpness, loss = _sharpness(held_out, index)
-    return loss, sharpness, penalty, held_out
+    scores = target - residual / (1 - leverage)[:, None]
+    factors, loss = _calibrate(scores, index, frequency, weights)
+    return _Fit(loss, penalty, factors, factors[0] * scores + factors[1] * frequency)
 
 
-def _sharpness(scores: Any, index: Any) -> tuple[float, float]:
-    """The factor for which softmax(factor * scores) has the least log-loss, and that loss."""
-    from scipy.optimize import minimize_scalar
+def _calibrate(scores: Any, index: Any, frequency: Any, weights: Any) -> tuple[Any, float]:
+    """f, a >= 0 of the least log-loss of softmax(f · scores + a · frequency), and that loss.
 
-    true = scores[np.arange(len(index)), index]
+    One photo's worth of doubt is spread over all classes: separable scores stay finite.
+    """
+    from scipy.optimize import minimize
 
-    def loss(log_factor: float) -> float:
-        factor = np.exp(log_factor)
-        return float((logsumexp(factor * scores, axis=1) - factor * true).mean())
+    n, n_classes = scores.shape
+    wanted = np.full((n, n_classes), 1 / n_classes / (n + 1))
+    wanted[np.arange(n), index] += n / (n + 1)
 
-    found = minimize_scalar(loss, bounds=LOG_SHARPNESS, method="bounded")
-    return float(np.exp(found.x)), float(found.fun)
+    def loss(factors: Any) -> tuple[float, Any]:
+        log_odds = factors[0] * scores + factors[1] * frequency
+        p = softmax(log_odds, axis=1)
+        value = -(weights @ (wanted * np.log(np.maximum(p, 1e-300))).sum(axis=1))
+        miss = weights @ ((p - wanted) * scores).sum(axis=1), (weights @ (p - wanted)) @ frequency
+        return value, np.array(miss)
+
+    found = minimize(loss, [10.0, 0.0], jac=True, method="L-BFGS-B", bounds=[(0, None)] * 2)
+    return found.x, float(found.fun)
