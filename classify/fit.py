@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.balance import BALANCES
 from classify.compare import paired_verdict
 from classify.dataset import Dataset, load_dataset
 from classify.heads import Head, load_head, make_head, save_head
@@ -29,7 +30,6 @@ from embed.workspace import Workspace
 
 F64 = NDArray[np.float64]
 
-BALANCES = ("none", "weights", "oversample", "smote")
 WIDE = 0.1  # of an interval of macro-F1: beyond it a comparison of heads says next to nothing
 BASE_HEADS = ("logreg", "lgbm", "knn")
 CHOICES = (*BASE_HEADS, "stack", "all")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from classify.fit import BALANCES, BASE_HEADS
+from classify.balance import BALANCES
+from classify.fit import BASE_HEADS
 from embed.errors import UserError, did_you_mean
 
 SWEPT_HEADS = (*BASE_HEADS, "stack")

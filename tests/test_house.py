@@ -7,10 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from scipy.special import softmax
 
 import cli
+from classify.heads import load_head
 
 ROOT = Path(cli.__file__).resolve().parent
 COMMANDS = [command.name for command in cli.app.registered_commands]
@@ -57,6 +61,31 @@ def test_local_links_of_the_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_snippets_on_formats_run(
+    photos: Path, run: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file opens as docs/formats.md says, and logreg's arrays give the run's own answer."""
+    (tmp_path / "grid.toml").write_text('heads = ["knn"]')
+    for command in (
+        ["embed", photos, "--encoder", "pixels"],
+        ["split"],
+        ["fit", "--head", "all", "--folds", "3"],
+        ["evaluate"],
+        ["search", "canidae/00.png"],
+        ["sweep", tmp_path / "grid.toml"],
+    ):
+        assert run(*command, "-w", tmp_path).code == 0
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "formats.md").read_text().replace("efficientnet-lite0", "pixels")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
+        exec(block, names)
+    model, unit = names["model"], names["unit"]
+    by_hand = softmax(unit @ model["coef_"].T + model["intercept_"], axis=1)
+    head = load_head(names["run"] / "model.npz")
+    np.testing.assert_allclose(by_hand, head.predict_proba(names["X"]), atol=1e-6)
 
 
 def readme_blocks() -> list[str]:
