@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,18 +81,25 @@ def sample_command(
         str,
         typer.Argument(metavar="stamps|rare-species", callback=one_of("stamps", "rare-species")),
     ],
-    folder: Annotated[Path | None, typer.Argument(help="Where to put it; NAME by default.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to put it; NAME in the workspace by default.")
+    ] = None,
     archive: Annotated[
         Path | None, typer.Option(help="stamps: the Debian package, already downloaded (.deb).")
     ] = None,
     source: Annotated[
         Path | None, typer.Option(help="rare-species: a downloaded copy of the hub's folder.")
     ] = None,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
 ) -> None:
     """Fetch real photos to start with."""
     from embed.sample import sample
 
-    made = sample(name, folder or Path(name), archive, source)
+    made = sample(name, folder or workspace / name, archive, source)
+    if as_json:
+        print_json(asdict(made))
+        return
     print(f"{made.n_photos:,} photos of {made.n_families} families in {made.folder}")
     print(f"Source: {made.source}\nLicence: {made.licence}")
     say(made.left_out)
@@ -122,6 +130,7 @@ def embed_command(
         typer.Option("--rebuild", help="Set the stored vectors aside (kept) and make new ones."),
     ] = False,
     strict: StrictOption = False,
+    as_json: JsonOption = False,
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """Turn photos into vectors; what is known is not computed again."""
@@ -132,6 +141,10 @@ def embed_command(
         Workspace(workspace), photos, table, label, encoder or [DEFAULT_ENCODER], device,
         number(batch_size), rebuild,
     )  # fmt: skip
+    if as_json:
+        print_json(asdict(report))
+        left_out(report.problems, report.skipped, strict)
+        return
     classes = ""
     if report.label:
         classes = f", {counted(report.classes, 'class', 'classes')} of '{report.label}'"
@@ -404,14 +417,18 @@ def sweep_command(
 
 
 @app.command("encoders", epilog="Example: cli encoders")
-def encoders_command(as_json: JsonOption = False) -> None:
+def encoders_command(as_json: JsonOption = False, workspace: WorkspaceOption = Path()) -> None:
     """List the encoders that `--encoder` takes."""
     from embed.encoders import FORMS, NAMES
+    from embed.vectors import vector_counts
 
+    here = vector_counts(Workspace(workspace))
     if as_json:
-        print_json({"names": NAMES, "forms": FORMS})
-    else:
-        print_table({"--encoder": name, "what": what} for name, what in (NAMES | FORMS).items())
+        print_json({"names": NAMES, "forms": FORMS, "here": here})
+        return
+    print_table({"--encoder": name, "what": what} for name, what in (NAMES | FORMS).items())
+    for name, n in here.items():
+        print(f"Here: {counted(n, 'vector')} of {name}")
 
 
 @app.command("info", epilog="Example: cli info")

@@ -26,6 +26,7 @@ from classify.splits import make_folds
 from classify.stack import Stack, crossfit_pool, fit_pool
 from embed.errors import UserError, did_you_mean
 from embed.files import write_json
+from embed.words import counted
 from embed.workspace import Workspace
 
 F64 = NDArray[np.float64]
@@ -235,11 +236,14 @@ def _small_classes(train: Dataset) -> list[str]:
     if not tiny:
         return []
     shown = ", ".join(tiny[:8]) + (", …" if len(tiny) > 8 else "")
-    return [
-        f"{len(tiny)} classes have 1 to 3 training photos: {shown}. They are kept; a class whose "
-        "only photo is held out in a fold cannot be predicted there, which the figures count "
-        "as an error"
-    ]
+    have = f"{counted(len(tiny), 'class has', 'classes have')} 1 to 3 training photos"
+    notes = [f"{have}: {shown}; kept, but their figures are mostly luck"]
+    if single := int((counts == 1).sum()):
+        notes.append(
+            f"{counted(single, 'class has', 'classes have')} one training photo, which nothing can "
+            "predict while it is held out: it counts as an error out of fold"
+        )
+    return notes
 
 
 def _wide_interval(train: Dataset, run: Run) -> list[str]:

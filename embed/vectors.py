@@ -42,6 +42,12 @@ def stored_encoders(workspace: Workspace) -> list[str]:
     return [folder.name for folder in folders if ".old-" not in folder.name]
 
 
+def vector_counts(workspace: Workspace) -> dict[str, int]:
+    """How many vectors there are of each encoder, by its name."""
+    stores = [EmbeddingStore.open(workspace.embeddings / n) for n in stored_encoders(workspace)]
+    return {store.spec.name: len(store) for store in stores}
+
+
 def _only(workspace: Workspace) -> str:
     names = stored_encoders(workspace)
     if not names:

@@ -275,8 +275,14 @@ def test_info_tells_what_is_there(workspace: Path, run: Run) -> None:
     assert "5 classes of 12 to 12 photos" in facts["label"]
 
 
-def test_encoders_lists_names_and_forms(run: Run) -> None:
-    listed = run("encoders").out
+def test_embed_and_encoders_as_json(photos: Path, run: Run, tmp_path: Path) -> None:
+    report = run("embed", photos, "--encoder", "pixels", "--json", "-w", tmp_path).json
+    assert (report["photos"], report["classes"], report["problems"]) == (60, 5, [])
+    assert run("encoders", "--json", "-w", tmp_path).json["here"] == {"pixels": 60}
+
+
+def test_encoders_lists_names_and_forms(run: Run, tmp_path: Path) -> None:
+    listed = run("encoders", "-w", tmp_path).out
     for name in ("efficientnet-lite0", "bioclip-2", "openclip:MODEL/PRETRAINED", "timm:NAME"):
         assert name in listed
 
