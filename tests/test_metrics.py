@@ -97,11 +97,26 @@ def test_chunks_do_not_change_the_shape(monkeypatch: pytest.MonkeyPatch) -> None
         assert pieces[name] == pytest.approx((value, low, high), abs=0.3 * (high - low))
 
 
-def test_perfect_predictions_leave_no_doubt() -> None:
+def test_perfect_predictions_of_few_photos_leave_doubt() -> None:
     y = np.repeat(np.arange(5), 4)
     figures = intervals(y, np.eye(5)[y])
     assert figures.pop("log_loss") == (0, 0, 0)
-    assert set(figures.values()) == {(1, 1, 1)}
+    (low,) = {low for value, low, high in figures.values() if value == high == 1}
+    assert low == pytest.approx(0.8389, abs=1e-4)  # Wilson's, 20 of 20
+    fewer = intervals(y, np.eye(5)[y], groups=y)["accuracy"]
+    assert fewer[1] == pytest.approx(0.5655, abs=1e-4)  # 5 of 5 groups
+
+
+def test_all_right_by_luck_is_covered() -> None:
+    """Of twenty photos at a true accuracy of 0.95 all are right in a third of the cases."""
+    rng = np.random.default_rng(0)
+    y = np.zeros(20, dtype=int)
+    covered = []
+    for _ in range(200):
+        P = np.eye(2)[(rng.random(20) > 0.95).astype(int)]
+        _, low, high = intervals(y, P, ["accuracy"], n_boot=200)["accuracy"]
+        covered.append(low <= 0.95 <= high)
+    assert np.mean(covered) > 0.9
 
 
 def test_intervals_are_reproducible_and_inside_the_scale() -> None:
