@@ -15,8 +15,7 @@ from classify.runs import Run
 from embed.collection import Problem, find_photos
 from embed.engine import Lane, embed_photos, readable_or_error
 from embed.errors import UserError
-from embed.files import write_rows
-from embed.ingest import SKIPPED_HEADER, open_lane
+from embed.ingest import open_lane, unreadable, write_skipped
 from embed.vectors import load_vectors
 from embed.workspace import Workspace
 
@@ -92,16 +91,9 @@ def predict(
     paths = found.rows["path"].tolist()
     done = embed_photos(paths, lanes, {}, batch_size)
     readable = found.rows[found.rows["path"].isin(done.stamps)]
-    problems = found.problems + [
-        Problem(row.file_path, done.problems[row.path], row.id)
-        for row in found.rows[found.rows["path"].isin(done.problems)].itertuples()
-    ]
+    problems = found.problems + unreadable(found.rows, done)
     skipped = workspace.folder / "predict-skipped.csv"
-    write_rows(
-        skipped,
-        SKIPPED_HEADER,
-        [{"file_path": p.where, "id": p.id or "", "reason": p.reason} for p in problems],
-    )
+    write_skipped(skipped, problems)
     readable_or_error(done, skipped)
     keys = [done.stamps[path].key for path in readable["path"]]
     X = load_vectors([lane.store for lane in lanes], keys)

@@ -92,11 +92,6 @@ def embed_photos(
     return result
 
 
-def encode_files(paths: Sequence[str], lane: Lane) -> Embedded:
-    """`embed_photos` for a few photos that stand in no collection (a query, new photos)."""
-    return embed_photos(paths, [lane], known={})
-
-
 def _prepared(
     paths: Sequence[str], lanes: Sequence[Lane], known: Mapping[str, Stamp]
 ) -> Iterator["_Photo | tuple[str, str]"]:

@@ -13,8 +13,6 @@ from embed.files import write_rows
 from embed.store import EmbeddingStore
 from embed.workspace import Workspace
 
-SKIPPED_HEADER = ["file_path", "id", "reason"]
-
 
 @dataclass(frozen=True)
 class EmbedReport:
@@ -53,7 +51,7 @@ def embed_collection(
         collection.rows["path"].tolist(), lanes, _known_stamps(workspace), batch_size
     )
     rows, problems = _with_vectors(collection, done)
-    write_rows(workspace.skipped, SKIPPED_HEADER, [_skipped_row(problem) for problem in problems])
+    write_skipped(workspace.skipped, problems)
     readable_or_error(done, workspace.skipped)
     save_collection(rows, collection.label, collection.root, workspace.collection)
     return EmbedReport(
@@ -96,11 +94,19 @@ def _with_vectors(collection: Collection, done: Embedded) -> tuple[Any, list[Pro
     rows["key"] = [stamp.key for stamp in stamps]
     rows["size"] = [stamp.size for stamp in stamps]
     rows["mtime_ns"] = [stamp.mtime_ns for stamp in stamps]
-    bad = collection.rows[paths.isin(done.problems)]
-    unreadable = [
-        Problem(row.file_path, done.problems[row.path], row.id) for row in bad.itertuples()
-    ]
-    return rows, collection.problems + unreadable
+    return rows, collection.problems + unreadable(collection.rows, done)
+
+
+def unreadable(rows: Any, done: Embedded) -> list[Problem]:
+    """Those of `rows` whose photo could not be read, with the reason."""
+    bad = rows[rows["path"].isin(done.problems)]
+    return [Problem(row.file_path, done.problems[row.path], row.id) for row in bad.itertuples()]
+
+
+def write_skipped(path: Path, problems: Sequence[Problem]) -> None:
+    """The list of what was left out; only a header where nothing was."""
+    rows = [{"file_path": p.where, "id": p.id or "", "reason": p.reason} for p in problems]
+    write_rows(path, ["file_path", "id", "reason"], rows)
 
 
 def _copies_that_disagree(rows: Any, label: str | None) -> list[str]:
@@ -111,7 +117,3 @@ def _copies_that_disagree(rows: Any, label: str | None) -> list[str]:
     if not disagree:
         return []
     return [f"{disagree} photos stand in the collection more than once, with different labels"]
-
-
-def _skipped_row(problem: Problem) -> dict[str, str]:
-    return {"file_path": problem.where, "id": problem.id or "", "reason": problem.reason}
