@@ -232,16 +232,17 @@ def _check_learnable(train: Dataset) -> None:
 
 def _small_classes(train: Dataset) -> list[str]:
     classes, counts = np.unique(train.y, return_counts=True)
-    tiny = [f"{name} ({n})" for name, n in zip(classes, counts, strict=True) if n <= 3]
-    if not tiny:
-        return []
-    shown = ", ".join(tiny[:8]) + (", …" if len(tiny) > 8 else "")
-    have = f"{counted(len(tiny), 'class has', 'classes have')} 1 to 3 training photos"
-    notes = [f"{have}: {shown}; kept, but their figures are mostly luck"]
-    if single := int((counts == 1).sum()):
+    notes = []
+    if tiny := [f"{name} ({n})" for name, n in zip(classes, counts, strict=True) if n <= 3]:
+        have = f"{counted(len(tiny), 'class has', 'classes have')} 1 to 3 training photos"
+        shown = ", ".join(tiny[:8]) + (", …" if len(tiny) > 8 else "")
+        notes.append(f"{have}: {shown}; kept, but their figures are mostly luck")
+    single = sum(len(np.unique(train.group[train.y == name])) == 1 for name in classes)
+    if single:
         notes.append(
-            f"{counted(single, 'class has', 'classes have')} one training photo, which nothing can "
-            "predict while it is held out: it counts as an error out of fold"
+            f"{counted(single, 'class has', 'classes have')} all training photos in one group (a "
+            "single photo, or one value of `split --by`): while it is held out nothing can predict "
+            "them, so they count as errors out of fold"
         )
     return notes
 
