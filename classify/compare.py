@@ -1,23 +1,19 @@
 """Two runs on the same photos: the paired difference, in words."""
 
-import numpy as np
-from numpy.typing import NDArray
-
 from classify.metrics import paired_difference
 from classify.runs import Run
 
 
-def paired_verdict(run: Run, other: Run, groups: NDArray[np.str_], what: str) -> str:
+def paired_verdict(run: Run, other: Run, what: str) -> str:
     """One sentence: `what`: macro-F1 difference in points with its 95% interval, and the reading.
 
-    Both must have out-of-fold predictions for the same photos in the same order; `groups` (n,)
-    are drawn whole in the bootstrap.
+    Both must have out-of-fold predictions for the same photos in the same order.
     """
     mine, theirs = run.out_of_fold, other.out_of_fold
     if mine.ids != theirs.ids:
         raise ValueError(f"{run.name} and {other.name} were fitted on different photos")
     difference, low, high = paired_difference(
-        mine.y_index, mine.P, theirs.P, "macro_f1", groups=groups
+        mine.y_index, mine.P, theirs.P, "macro_f1", groups=mine.group
     )
     return f"{what}: {in_words(difference, low, high)}"
 

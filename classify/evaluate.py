@@ -53,9 +53,8 @@ def evaluate(workspace: Workspace, run: Run, part: str = "test") -> Evaluation:
     train, held_out = dataset.part("train"), dataset.part(part)
     _check_untouched(run, train, held_out, part)
     head = load_head(run.model_file)
-    predictions = Predictions(
-        held_out.ids, held_out.y, head.predict_proba(held_out.X), np.asarray(head.classes_)
-    )
+    P, classes = head.predict_proba(held_out.X), np.asarray(head.classes_)
+    predictions = Predictions(held_out.ids, held_out.y, P, classes, group=held_out.group)
     notes += _unseen_classes(predictions) + _looked_before(workspace, run, part)
     figures = intervals(predictions.y_index, predictions.P, ALL_METRICS, groups=held_out.group)
     table = per_class(predictions.y_index, predictions.P, predictions.classes)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from classify.balance import BALANCES
 from classify.compare import paired_verdict
 from classify.dataset import Dataset, load_dataset
-from classify.heads import Head, load_head, make_head, save_head
+from classify.folds import held_out_folds, in_one_group, out_of_fold, pooled_out_of_fold
+from classify.heads import load_head, make_head, save_head
 from classify.metrics import HEADLINE, intervals
 from classify.runs import (
     Predictions,
@@ -22,14 +23,11 @@ from classify.runs import (
     new_run,
     versions,
 )
-from classify.splits import make_folds
-from classify.stack import Stack, crossfit_pool, fit_pool
+from classify.stack import Stack, fit_pool
 from embed.errors import UserError, did_you_mean
 from embed.files import write_json
 from embed.words import counted
 from embed.workspace import Workspace
-
-F64 = NDArray[np.float64]
 
 WIDE = 0.1  # of an interval of macro-F1: beyond it a comparison of heads says next to nothing
 BASE_HEADS = ("logreg", "lgbm", "knn")
@@ -65,7 +63,7 @@ def fit(
     dataset, notes = load_dataset(workspace, encoders, split)
     train = dataset.part("train")
     _check_learnable(train)
-    fold = make_folds(train.y, train.group, folds, seed)
+    fold = held_out_folds(train, folds, seed)
     names = tuple(spec.name for spec in train.specs)
     base = RunConfig("", balance, names, folds, seed, split, train.label)
     wanted = (*BASE_HEADS, "stack") if head == "all" else (head,)
@@ -89,42 +87,13 @@ def fit_head(
         return Fitted(found, True, [])
     head = make_head(config.head, config.balance, config.seed)
     start = time.perf_counter()
-    P = out_of_fold(head, train.X, train.y, fold)
+    predictions = out_of_fold(head, train, fold)
     folds_seconds = time.perf_counter() - start
     start = time.perf_counter()
     head = make_head(config.head, config.balance, config.seed).fit(train.X, train.y)
     seconds = {"folds": folds_seconds, "fit": time.perf_counter() - start}
-    run = _save(workspace, train, fold, config, head, P, seconds)
+    run = _save(workspace, train, config, head, predictions, seconds)
     return Fitted(run, False, head.notes_.tolist() + _against_unbalanced(workspace, train, run))
-
-
-def out_of_fold(
-    head: Head,
-    X: NDArray[np.float32],
-    y: NDArray[np.str_],
-    fold: NDArray[np.int64],
-    may_train: NDArray[np.bool_] | None = None,
-) -> F64:
-    """(n, C) probabilities of each row by a copy of `head` that never saw the row's fold.
-
-    C counts the classes of all rows, sorted; a class that a training part lacks gets 0 there.
-    `may_train` (n,) leaves rows out of the training parts (they are still predicted).
-    """
-    from sklearn.base import clone
-
-    classes = np.unique(y)
-    allowed = np.ones(len(y), dtype=bool) if may_train is None else may_train
-    P = np.zeros((len(y), len(classes)))
-    for held_out in np.unique(fold):
-        test = fold == held_out
-        train = ~test & allowed
-        present = np.unique(y[train])
-        if len(present) == 1:  # all that is left to say
-            P[test, np.searchsorted(classes, present)] = 1.0
-            continue
-        fitted = clone(head).fit(X[train], y[train])
-        P[np.ix_(test, np.searchsorted(classes, fitted.classes_))] = fitted.predict_proba(X[test])
-    return P
 
 
 def _fit_stack(
@@ -143,33 +112,29 @@ def _fit_stack(
     found = find_run(workspace, config, train.vectors_digest)
     if found is not None:
         found.touch()
-        return Fitted(found, True, _against_best(found, runs, train))
+        return Fitted(found, True, _against_best(found, runs))
     start = time.perf_counter()
-    P = np.stack([run.out_of_fold.P for run in runs])
-    y = np.unique(train.y, return_inverse=True)[1]
-    pooled = crossfit_pool(P, y, fold)
+    members_out = [run.out_of_fold for run in runs]
+    pooled = pooled_out_of_fold(members_out)
     folds_seconds = time.perf_counter() - start
     start = time.perf_counter()
     heads = {run.config.head: load_head(run.model_file) for run in runs}
-    stack = Stack(heads, fit_pool(P, y))
+    stack = Stack(heads, fit_pool(np.stack([m.P for m in members_out]), pooled.y_index))
     seconds = {"folds": folds_seconds, "fit": time.perf_counter() - start}
     for part in seconds:  # a stack costs what its members cost
         seconds[part] += sum(run.provenance["seconds"][part] for run in runs)
-    run = _save(workspace, train, fold, config, stack, pooled, seconds)
-    return Fitted(run, False, _against_best(run, runs, train))
+    run = _save(workspace, train, config, stack, pooled, seconds)
+    return Fitted(run, False, _against_best(run, runs))
 
 
 def _save(
     workspace: Workspace,
     train: Dataset,
-    fold: NDArray[np.int64],
     config: RunConfig,
     head: Any,
-    P: F64,
+    predictions: Predictions,
     seconds: dict[str, float],
 ) -> Run:
-    classes = np.unique(train.y)
-    predictions = Predictions(train.ids, train.y, P, classes, fold)
     start = time.perf_counter()
     head.predict_proba(train.X[:1000])
     per_thousand = (time.perf_counter() - start) / min(len(train), 1000) * 1000
@@ -177,7 +142,7 @@ def _save(
     with new_run(workspace, name) as folder:
         save_head(head, folder / "model.npz")
         predictions.save(folder / "oof.parquet")
-        figures = intervals(predictions.y_index, P, HEADLINE, groups=train.group)
+        figures = intervals(predictions.y_index, predictions.P, HEADLINE, groups=predictions.group)
         write_json(folder / "metrics.json", figures)
         write_json(
             folder / "provenance.json",
@@ -185,7 +150,7 @@ def _save(
                 "data": train.digest,
                 "vectors": train.vectors_digest,
                 "photos": len(train),
-                "classes": len(classes),
+                "classes": len(predictions.classes),
                 "encoders": [spec.to_json() for spec in train.specs],
                 "seconds": seconds | {"predict_1000": per_thousand},
                 "notes": getattr(head, "notes_", np.array([], dtype=str)).tolist(),
@@ -204,14 +169,14 @@ def _against_unbalanced(workspace: Workspace, train: Dataset, run: Run) -> list[
     plain = find_run(workspace, replace(config, balance="none"), train.vectors_digest)
     if plain is None:
         return [f"to see whether {config.balance} helps, fit with --balance none as well"]
-    return [paired_verdict(run, plain, train.group, f"{config.balance} against no balancing")]
+    return [paired_verdict(run, plain, f"{config.balance} against no balancing")]
 
 
-def _against_best(stack: Run, members: Sequence[Run], train: Dataset) -> list[str]:
+def _against_best(stack: Run, members: Sequence[Run]) -> list[str]:
     """Whether the stack beats the best of its heads."""
     best = best_first(members)[0]
     what = f"stack against its best head, {best.config.head}"
-    return [paired_verdict(stack, best, train.group, what)]
+    return [paired_verdict(stack, best, what)]
 
 
 def _check_choice(what: str, word: str, choices: Sequence[str]) -> None:
@@ -237,12 +202,16 @@ def _small_classes(train: Dataset) -> list[str]:
         have = f"{counted(len(tiny), 'class has', 'classes have')} 1 to 3 training photos"
         shown = ", ".join(tiny[:8]) + (", …" if len(tiny) > 8 else "")
         notes.append(f"{have}: {shown}; kept, but their figures are mostly luck")
-    single = sum(len(np.unique(train.group[train.y == name])) == 1 for name in classes)
+    single = len(np.unique(train.y[in_one_group(train)]))
     if single:
+        fate = (
+            "they always train and are not scored out of fold"
+            if single < len(classes)
+            else "held out, nothing can predict them, so all count as errors"
+        )
         notes.append(
             f"{counted(single, 'class has', 'classes have')} all training photos in one group (a "
-            "single photo, or one value of `split --by`): while it is held out nothing can predict "
-            "them, so they count as errors out of fold"
+            f"single photo, or one value of `split --by`): {fate}"
         )
     return notes
 

@@ -2,7 +2,7 @@
 
 config.json       what was asked for
 provenance.json   data digest, encoder specs, versions, times, notes
-oof.parquet       id, label, fold, then one probability column `p:CLASS` a class
+oof.parquet       id, label, fold, group, then one probability column `p:CLASS` a class
 metrics.json      figures with intervals, computed from oof.parquet
 model.npz         the fitted head (no pickle)
 test/, val/       the same after `cli evaluate`
@@ -70,6 +70,7 @@ class Predictions:
     P: F64  # (n, C) rows sum to 1
     classes: NDArray[np.str_]  # (C,)
     fold: NDArray[np.int64] | None = None  # (n,) for out-of-fold predictions
+    group: NDArray[np.str_] | None = None  # (n,) rows that are no independent witnesses
 
     @property
     def y_index(self) -> NDArray[np.int64]:
@@ -87,6 +88,8 @@ class Predictions:
         columns: dict[str, Any] = {"id": self.ids, "label": self.y.tolist()}
         if self.fold is not None:
             columns["fold"] = self.fold
+        if self.group is not None:
+            columns["group"] = self.group.tolist()
         columns |= {f"p:{name}": self.P[:, i] for i, name in enumerate(self.classes.tolist())}
         with whole_file(path) as scratch:
             pd.DataFrame(columns).to_parquet(scratch, index=False)
@@ -108,6 +111,7 @@ class Predictions:
             P=table[names].to_numpy(dtype=np.float64),
             classes=np.array([name[2:] for name in names], dtype=str),
             fold=table["fold"].to_numpy(dtype=np.int64) if "fold" in table else None,
+            group=table["group"].to_numpy(dtype=str) if "group" in table else None,
         )
 
 

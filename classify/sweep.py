@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from classify.dataset import Dataset, load_dataset
 from classify.figures import sweep_picture
-from classify.fit import BASE_HEADS, out_of_fold
+from classify.fit import BASE_HEADS
+from classify.folds import held_out_folds, out_of_fold, pooled_out_of_fold
 from classify.grid import Cell, Grid, read_grid
 from classify.heads import make_head
 from classify.metrics import HEADLINE, intervals
 from classify.runs import Predictions, versions
-from classify.splits import make_folds
-from classify.stack import crossfit_pool
 from embed.errors import UserError
 from embed.files import read_json, sha256, write_json, write_rows, write_text
 from embed.progress import progress
@@ -165,20 +164,19 @@ def _try(cell: Cell, train: Dataset, cache: Path) -> str | None:
 
 
 def _compute_cell(cell: Cell, train: Dataset, cache: Path) -> None:
-    fold = make_folds(train.y, train.group, cell.folds, cell.seed)
     path = _path(cache, cell, train)
     if cell.head == "stack":
         members = [_path(cache, replace(cell, head=head), train) for head in BASE_HEADS]
-        found = [Predictions.load(member.with_suffix(".parquet")) for member in members]
-        y = found[0].y_index
-        P = crossfit_pool(np.stack([member.P for member in found]), y, fold)
+        predictions = pooled_out_of_fold(
+            [Predictions.load(member.with_suffix(".parquet")) for member in members]
+        )
     else:
         head = make_head(cell.head, cell.balance, cell.seed)
         kept = drawn(train.y, cell.fraction, cell.seed)
-        P = out_of_fold(head, train.X, train.y, fold, kept)
-    predictions = Predictions(train.ids, train.y, P, np.unique(train.y), fold)
+        fold = held_out_folds(train, cell.folds, cell.seed)
+        predictions = out_of_fold(head, train, fold, kept)
     predictions.save(path.with_suffix(".parquet"))
-    figures = intervals(predictions.y_index, P, HEADLINE, groups=train.group)
+    figures = intervals(predictions.y_index, predictions.P, HEADLINE, groups=predictions.group)
     write_json(path, asdict(cell) | figures)  # last: it says that the cell is done
 
 

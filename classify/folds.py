@@ -1,0 +1,81 @@
+"""Out-of-fold predictions: each training photo by a model that never saw it or its group."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.base import Head
+from classify.dataset import Dataset
+from classify.runs import Predictions
+from classify.splits import make_folds
+from classify.stack import crossfit_pool
+
+Ints = NDArray[np.int64]
+
+
+def held_out_folds(train: Dataset, n_folds: int, seed: int) -> Ints:
+    """(n,) the fold in which each row is held out; -1 for rows that always train.
+
+    A class whose photos are all of one group could not be predicted while that is held out, so it
+    stays in training and is not scored: the rule of `split`. Where every class is such a one, all
+    are held out, and count as errors.
+    """
+    scored = ~in_one_group(train)
+    if not scored.any():
+        scored[:] = True
+    groups = len(np.unique(train.group[scored]))
+    if groups < n_folds <= len(np.unique(train.group)):
+        n_folds = groups  # as many as can be held out one by one
+    fold = np.full(len(train), -1, dtype=np.int64)
+    fold[scored] = make_folds(train.y[scored], train.group[scored], n_folds, seed)
+    return fold
+
+
+def in_one_group(train: Dataset) -> NDArray[np.bool_]:
+    """(n,) whether a row's class has all its photos in one group (one photo, one species …)."""
+    classes, index = np.unique(train.y, return_inverse=True)
+    groups = [len(np.unique(train.group[index == c])) for c in range(len(classes))]
+    return np.asarray(np.array(groups)[index] == 1)
+
+
+def out_of_fold(
+    head: Head, train: Dataset, fold: Ints, may_train: NDArray[np.bool_] | None = None
+) -> Predictions:
+    """Each row with a fold, predicted by a copy of `head` fitted without its fold and its group.
+
+    Classes are those of all rows, sorted; one that a training part lacks gets probability 0
+    there. `may_train` (n,) leaves rows out of the training parts (they are still predicted).
+    """
+    from sklearn.base import clone
+
+    classes = np.unique(train.y)
+    allowed = np.ones(len(train), dtype=bool) if may_train is None else may_train
+    P = np.zeros((len(train), len(classes)))
+    for held_out in np.unique(fold[fold >= 0]):
+        test = fold == held_out
+        fits = ~np.isin(train.group, train.group[test]) & allowed
+        present = np.unique(train.y[fits])
+        if len(present) == 1:  # all that is left to say
+            P[test, np.searchsorted(classes, present)] = 1.0
+            continue
+        fitted = clone(head).fit(train.X[fits], train.y[fits])
+        columns = np.searchsorted(classes, fitted.classes_)
+        P[np.ix_(test, columns)] = fitted.predict_proba(train.X[test])
+    return _scored(train, P, fold)
+
+
+def pooled_out_of_fold(members: Sequence[Predictions]) -> Predictions:
+    """The stack's own, from those of its heads on the same rows and folds."""
+    first = members[0]
+    P = crossfit_pool(np.stack([m.P for m in members]), first.y_index, first.fold)
+    return Predictions(first.ids, first.y, P, first.classes, first.fold, first.group)
+
+
+def _scored(train: Dataset, P: Any, fold: Ints) -> Predictions:
+    rows = fold >= 0
+    ids = train.rows["id"][rows].tolist()
+    return Predictions(
+        ids, train.y[rows], P[rows], np.unique(train.y), fold[rows], train.group[rows]
+    )
