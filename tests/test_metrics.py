@@ -41,7 +41,7 @@ def predictions(n: int, n_classes: int, seed: int, signal: float = 0.3) -> tuple
 def naive(name: str, y: Ints, P: F64) -> float:
     y_pred = P.argmax(axis=1)
     if name == "macro_f1":
-        return float(sk.f1_score(y, y_pred, average="macro", zero_division=0))
+        return float(sk.f1_score(y, y_pred, labels=np.unique(y), average="macro", zero_division=0))
     if name == "weighted_f1":
         return float(sk.f1_score(y, y_pred, average="weighted", zero_division=0))
     if name == "balanced_accuracy":
