@@ -186,7 +186,7 @@ def _local(path: Path) -> networks.Network:
 def _from_network(name: str, source: str, found: networks.Network, device: str) -> "TorchEncoder":
     dim = _probe_dim(found)
     spec = EncoderSpec(
-        name, source, found.library, found.architecture, found.weights, dim, "model", "fp32",
+        name, source, found.framework, found.architecture, found.weights, dim, "model", "fp32",
         found.transform,
     )  # fmt: skip
     return TorchEncoder(spec, lambda: found.module, device)

@@ -30,7 +30,7 @@ class Network:
     """A frozen network that turns normalised pixels (n, 3, side, side) into (n, dim) features."""
 
     module: "torch.nn.Module"
-    library: str
+    framework: str
     architecture: str
     weights: str
     transform: Transform
