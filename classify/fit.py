@@ -53,7 +53,9 @@ def fit(
     split: str = "default",
     on_run: Callable[[Fitted], None] = lambda fitted: None,
 ) -> list[str]:
-    """Fit `head` (or `all`) on the training rows; each finished run is saved and handed over.
+    """Fit `head` on the training rows; each finished run is saved and handed over.
+
+    `stack` fits the heads that it is made of first, so it is the same as `all`.
 
     Returns notes on the data. Raises `UserError` for unknown names and data that nothing can
     be learnt from.
@@ -66,11 +68,11 @@ def fit(
     fold = held_out_folds(train, folds, seed)
     names = tuple(spec.name for spec in train.specs)
     base = RunConfig("", balance, names, folds, seed, split, train.label)
-    wanted = (*BASE_HEADS, "stack") if head == "all" else (head,)
+    wanted = (*BASE_HEADS, "stack") if head in ("all", "stack") else (head,)
     for name in wanted:
         config = replace(base, head=name)
         if name == "stack":
-            fitted = _fit_stack(workspace, train, fold, config, on_run if head == "stack" else None)
+            fitted = _fit_stack(workspace, train, fold, config)
         else:
             fitted = fit_head(workspace, train, fold, config)
         on_run(fitted)
@@ -90,25 +92,17 @@ def fit_head(
     predictions = out_of_fold(head, train, fold)
     folds_seconds = time.perf_counter() - start
     start = time.perf_counter()
-    head = make_head(config.head, config.balance, config.seed).fit(train.X, train.y)
+    head.fit(train.X, train.y)
     seconds = {"folds": folds_seconds, "fit": time.perf_counter() - start}
     run = _save(workspace, train, config, head, predictions, seconds)
     return Fitted(run, False, head.notes_.tolist() + _against_unbalanced(workspace, train, run))
 
 
 def _fit_stack(
-    workspace: Workspace,
-    train: Dataset,
-    fold: NDArray[np.int64],
-    config: RunConfig,
-    on_run: Callable[[Fitted], None] | None,
+    workspace: Workspace, train: Dataset, fold: NDArray[np.int64], config: RunConfig
 ) -> Fitted:
-    """The stack of the base heads' runs, which are fitted first where they are missing."""
-    members = [fit_head(workspace, train, fold, replace(config, head=name)) for name in BASE_HEADS]
-    for member in members:
-        if on_run is not None:
-            on_run(member)
-    runs = [member.run for member in members]
+    """The stack of the base heads' runs, which are there by now."""
+    runs = [fit_head(workspace, train, fold, replace(config, head=name)).run for name in BASE_HEADS]
     found = find_run(workspace, config, train.vectors_digest)
     if found is not None:
         found.touch()

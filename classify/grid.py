@@ -30,7 +30,7 @@ class Cell:
 class Grid:
     """The product of these axes. `encoders` may hold lists: several encoders side by side."""
 
-    encoders: tuple[tuple[str, ...], ...]
+    encoders: tuple[tuple[str, ...], ...] = ()  # empty: the workspace's own
     heads: tuple[str, ...] = SWEPT_HEADS
     balance: tuple[str, ...] = ("none",)
     fractions: tuple[float, ...] = (1.0,)
@@ -44,8 +44,8 @@ class Grid:
         return [Cell(*values, folds=self.folds) for values in itertools.product(*axes)]
 
 
-def read_grid(path: Path, encoders: Sequence[str]) -> Grid:
-    """The grid in a TOML file; `encoders` stand in where it names none.
+def read_grid(path: Path) -> Grid:
+    """The grid in a TOML file.
 
     Raises `UserError` for a missing or broken file, unknown keys, and values out of range.
     """
@@ -59,7 +59,7 @@ def read_grid(path: Path, encoders: Sequence[str]) -> Grid:
     for key in table:
         if key not in known:
             raise UserError(f"{path}: unknown key '{key}'. {did_you_mean(key, known)}")
-    axes: dict[str, Any] = {"encoders": tuple((name,) for name in encoders)}
+    axes: dict[str, Any] = {}
     for key, value in table.items():
         axes[key] = value if key == "folds" else _axis(path, key, value)
     grid = Grid(**axes, path=path)

@@ -66,8 +66,10 @@ def sweep(workspace: Workspace, grid_file: Path, jobs: int, split: str = "defaul
     A cell that fails is recorded with its reason and the rest goes on. Only training photos
     take part. Raises `UserError` for what is wrong with the grid, before anything runs.
     """
-    stores = open_stores(workspace, None)
-    grid = read_grid(grid_file, [store.folder.name for store in stores])
+    grid = read_grid(grid_file)
+    if not grid.encoders:
+        default = [store.folder.name for store in open_stores(workspace, None)]
+        grid = replace(grid, encoders=(tuple(default),))
     trains: dict[tuple[str, ...], Dataset] = {}
     notes: list[str] = []
     for encoders in grid.encoders:

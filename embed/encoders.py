@@ -197,7 +197,12 @@ def _probe_dim(found: networks.Network) -> int:
 
     side = found.transform.crop
     with torch.inference_mode():
-        return int(found.module.eval()(torch.zeros(1, 3, side, side)).shape[-1])
+        return int(_pooled(found.module.eval()(torch.zeros(1, 3, side, side))).shape[-1])
+
+
+def _pooled(features: Any) -> Any:
+    """(n, dim) of what an image tower gives: CoCa's gives (pooled, tokens)."""
+    return features[0] if isinstance(features, tuple) else features
 
 
 class TorchEncoder:
@@ -221,10 +226,7 @@ class TorchEncoder:
             batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(mean.device)
             # permuted NHWC memory is already channels-last, the fast layout for convolutions
             x = batch.permute(0, 3, 1, 2).float().div_(255.0).sub_(mean).div_(std)
-            features = network(x)
-            if isinstance(features, tuple):  # CoCa's image tower gives (pooled, tokens)
-                features = features[0]
-            vectors = torch.nn.functional.normalize(features.float(), dim=-1)
+            vectors = torch.nn.functional.normalize(_pooled(network(x)).float(), dim=-1)
             return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
 
     def _network(self) -> tuple[Any, Any, Any]:

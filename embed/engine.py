@@ -19,6 +19,7 @@ from embed.encoders import Encoder
 from embed.errors import UserError
 from embed.files import sha256
 from embed.images import ImageProblem, decode, read_bytes
+from embed.interrupt import deferred_interrupt
 from embed.progress import progress
 from embed.store import EmbeddingStore
 
@@ -75,7 +76,7 @@ def embed_photos(
     start = time.monotonic()
     result = Embedded(encoded={lane.encoder.spec.name: 0 for lane in lanes})
     batches = [_Batch(lane, batch_size, result) for lane in lanes]
-    with progress(len(paths), "Embedding") as advance:
+    with progress(len(paths), "Embedding") as advance, deferred_interrupt() as check:
         for outcome in _prepared(paths, lanes, known):
             if isinstance(outcome, _Photo):
                 result.stamps[outcome.path] = outcome.stamp
@@ -84,10 +85,12 @@ def embed_photos(
             else:
                 result.problems.update([outcome])
             advance(1)
+            check()
         for batch in batches:
             batch.flush()
-    for lane in lanes:
-        lane.store.compact()
+        for lane in lanes:
+            lane.store.compact()
+        check()
     result.seconds = time.monotonic() - start
     return result
 

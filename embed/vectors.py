@@ -58,5 +58,6 @@ def _only(workspace: Workspace) -> str:
         return DEFAULT_ENCODER
     raise UserError(
         f"There are embeddings of several encoders here: {', '.join(names)}. "
-        "Choose with --encoder NAME (several times to use them side by side)."
+        "Choose with --encoder NAME (several times to use them side by side), in a grid with "
+        'encoders = ["NAME"].'
     )

@@ -311,6 +311,21 @@ def test_a_sweep_equals_fit_and_is_not_computed_twice(
     assert len(pd.read_csv(copy / "sweeps" / "grid" / "table.csv")) == 12
 
 
+def test_a_grid_that_names_its_encoder_needs_no_default(
+    workspace: Path, run: Run, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(workspace, copy)
+    shutil.copytree(copy / "embeddings" / "pixels", copy / "embeddings" / "again")
+    grid = tmp_path / "one.toml"
+    grid.write_text('heads = ["knn"]\nfolds = 3\n')
+    refused = run("sweep", grid, "-w", copy)
+    assert refused.code == 1
+    assert 'encoders = ["NAME"]' in refused.err
+    grid.write_text('encoders = ["pixels"]\nheads = ["knn"]\nfolds = 3\n')
+    assert run("sweep", grid, "-w", copy).code == 0
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -219,6 +219,22 @@ def test_a_checkpoint_with_code_is_refused(
     assert not (tmp_path / "evil-was-here").exists()
 
 
+def test_a_tower_that_gives_tokens_too() -> None:
+    """CoCa's image tower gives (pooled, tokens): the vector is the pooled one."""
+    from embed.encoders import _from_network
+    from embed.networks import Network
+
+    class Tower(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x.mean(dim=(2, 3)), x.flatten(2)
+
+    transform = Transform("squash", 8, 8, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    encoder = _from_network("t", "t", Network(Tower(), "x", "x", "x", transform), "cpu")
+    assert encoder.spec.dim == 3
+    X = encode(encoder, pictures(2))
+    np.testing.assert_allclose(np.linalg.norm(X, axis=1), 1, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -209,3 +209,29 @@ def test_a_stamp_needs_size_and_time(photos: Path, tmp_path: Path) -> None:
     real = first.stamps[path]
     false = Stamp(real.size + 1, real.mtime_ns, "0" * 64)
     assert embed_photos([path], [where], {path: false}).stamps[path] == real
+
+
+def test_ctrl_c_inside_a_callback_is_not_lost(photos: Path, tmp_path: Path) -> None:
+    """Python drops an exception in a weak reference's callback, Ctrl-C's among them."""
+    import os
+    import signal
+    import weakref
+
+    class Thing:
+        pass
+
+    class Pressed(CountingEncoder):
+        def encode(self, pixels: np.ndarray) -> np.ndarray:
+            if len(self.sizes) == 1:
+                thing = Thing()
+                self.ref = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+                del thing
+            return super().encode(pixels)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            embed_photos(files(photos), [lane(tmp_path, Pressed())], {}, batch_size=4)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(EmbeddingStore.open(tmp_path)) == 8  # the batch in flight was saved
