@@ -1,60 +1,29 @@
 """Bytes to pixels, and in plain words everything that can be wrong with a photo's file."""
 
-import logging
 import re
 import stat
 import threading
 import warnings
+from collections.abc import Sequence
+from contextlib import nullcontext
 from io import BytesIO
 from os import stat_result
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+
+from embed import formats
+from embed.formats import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 
 MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 200_000_000
 MAX_RATIO = 200  # long to short side: resizing a 1 × 60,000 strip would need the whole memory
-
-_RAW_SUFFIXES = frozenset((
-    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".iiq", ".kdc", ".mrw", ".nef",
-    ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
-))  # fmt: skip
-_READ_SUFFIXES = frozenset((
-    ".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpf",
-    ".jpg", ".jpx", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
-))  # fmt: skip
-# What a scan of a folder takes for photos. HEIC, JPEG XL and RAW are photos to their owner:
-# they come out as left out, with the reason, rather than vanish.
-IMAGE_SUFFIXES = _READ_SUFFIXES | _RAW_SUFFIXES | {".heic", ".heif", ".hif", ".jxl"}
-
-_UNSUPPORTED = tuple(
-    (re.compile(pattern, re.DOTALL), kind)
-    for pattern, kind in (
-        (rb".{4}ftyp(hei|hev|(mif1|msf1)(?!.{0,80}avi[fs]))", "a HEIC photo"),
-        (
-            rb".{4}ftypcrx |(II\*\0|MM\0\*).{4}CR|II\x1a\0.{4}HEAP|FUJIFILMCCD-RAW|II(RO|RS|U\0)"
-            rb"|MMOR|FOVb|\0MRM",
-            "a camera RAW photo",
-        ),
-        (rb"\0\0\0\x0cJXL |\xff\x0a", "a JPEG XL photo"),
-        (rb"(\xef\xbb\xbf)?\s*<.{0,2000}svg", "an SVG drawing"),
-        (rb"8BPS", "a Photoshop file"),
-        (rb".{4}ftyp(?!avi[fs]|mif1|msf1).{4}|RIFF.{4}AVI |\x1aE\xdf\xa3", "a video"),
-    )
-)
-_SUPPORTED = tuple(
-    (re.compile(pattern, re.DOTALL), kind)
-    for pattern, kind in (
-        (rb"\xff\xd8", "JPEG"),
-        (rb"\x89PNG", "PNG"),
-        (rb"GIF8", "GIF"),
-        (rb"RIFF.{4}WEBP", "WebP"),
-        (rb"II[*+]\0|MM\0[*+]", "TIFF"),
-        (rb".{4}ftyp", "AVIF"),
-        (rb"\0\0\0\x0cjP|\xff\x4f\xff\x51", "JPEG 2000"),
-    )
-)
+BIG_PIXELS = 40_000_000  # pictures above it are decoded one at a time, whatever the threads
+_MAX_SCANS = 50  # of a JPEG; each of some bytes costs a pass over all pixels, and ten are usual
+_MAX_READS = 4_000_000  # of a file: Pillow keeps some 100 bytes for each tiny piece of a header
+_FEW_BYTES = 8 * 2**20  # cannot hold so many pieces that they matter
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -66,21 +35,20 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _EXIF_ORIENTATION = 0x0112
+_SCAN = b"\xff\xda"
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # but for stuffing and restarts
+_MOST_GREY = 1e36  # float32 holds the difference of two such values, and 255 times their inverse
+_MAX_WORDS = 200  # characters of an error in a reason
 
-# Once, before any thread: Pillow's own bomb check warns and does not name the size, and its
-# plugins register themselves without a lock. Formats that run programs (EPS) stay closed.
-Image.MAX_IMAGE_PIXELS = None
-Image.init()
-logging.getLogger("PIL").setLevel(logging.CRITICAL)
-_FORMATS = tuple(
-    name
-    for name in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF")
-    if name in Image.OPEN  # MPO comes through JPEG; older Pillows have no AVIF
-)
 _EMPTY = "an empty file (0 bytes)"
 _PILLOW = r"PIL\b"
 _QUIET = ("ignore", None, Warning, re.compile(_PILLOW), 0)
 _QUIET_LOCK = threading.Lock()
+_ONE_BIG = threading.Lock()
+
+# Pillow's own check, at twice this, comes before any plug-in makes room for pixels.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+formats.keep_quiet()
 
 
 class ImageProblem(Exception):  # noqa: N818 - a finding about a file, not a failure
@@ -103,8 +71,8 @@ def check_file(path: Path) -> stat_result:
 def read_bytes(path: Path) -> bytes:
     """The content of a photo's file, at most `MAX_BYTES`; raises `ImageProblem`."""
     size = check_file(path).st_size
-    if path.suffix.lower() in _RAW_SUFFIXES:  # many are TIFFs that hold a thumbnail first
-        raise ImageProblem(_convert("a camera RAW photo"))
+    if path.suffix.lower() in formats.RAW_SUFFIXES:  # many are TIFFs that hold a thumbnail first
+        raise ImageProblem(formats.convert("a camera RAW photo"))
     if size <= MAX_BYTES:
         try:
             with path.open("rb") as handle:
@@ -124,24 +92,76 @@ def decode(data: bytes) -> Image.Image:
 
     Safe to call from several threads.
     """
-    _keep_quiet()
-    for pattern, kind in _UNSUPPORTED:
-        if pattern.match(data):
-            raise ImageProblem(_convert(kind))
+    return decode_at(data, [None])[0]
+
+
+def decode_at(data: bytes, shortest: Sequence[int | None]) -> list[Image.Image]:
+    """A photo as `decode` gives it, for each of several encoders; raises `ImageProblem`.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which is much faster, as long as its short
+    side keeps the pixels in `shortest`; None is the whole picture. Equal sizes are one object, to
+    be read only. What comes for one encoder does not depend on the others.
+    """
+    _ignore_warnings()
+    if why := formats.refusal(data):
+        raise ImageProblem(why)
     try:
-        with Image.open(BytesIO(data), formats=_FORMATS) as photo:
-            _check_size(*photo.size)
-            photo.load()
-            turn = _UPRIGHT.get(_orientation(photo))
-            rgb = _to_rgb(photo)
-            return rgb if turn is None else rgb.transpose(turn)
+        photo = _opened(data)
+        scales = [_scale(photo, pixels) for pixels in shortest]
+        images: dict[int, Image.Image] = {}
+        for scale in dict.fromkeys(scales):
+            images[scale] = _decoded(_opened(data) if images else photo, scale)
+        return [images[scale] for scale in scales]
     except ImageProblem:
         raise
     except Exception as error:  # damaged files bring nearly every type out of Pillow
         raise ImageProblem(_reason(error, data)) from error
 
 
-def _keep_quiet() -> None:
+class _Pieces(BytesIO):
+    """The bytes of a large file, which gives up on one that is made of millions of tiny pieces."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        if self.reads > _MAX_READS:
+            raise ImageProblem("damaged: it is made of millions of tiny pieces")
+        return super().read(size)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """With its header read and found harmless."""
+    stream = BytesIO(data) if len(data) < _FEW_BYTES else _Pieces(data)
+    photo = Image.open(stream, formats=formats.readers(data))
+    _check_size(*photo.size)
+    if isinstance(photo, JpegImageFile) and not _is_one_scan(photo, data):
+        _check_scans(data)
+    return photo
+
+
+def _scale(photo: Image.Image, shortest: int | None) -> int:
+    """By how much a photo may shrink."""
+    if shortest is None or not isinstance(photo, JpegImageFile):
+        return 1
+    return next((scale for scale in (8, 4, 2) if min(photo.size) >= scale * shortest), 1)
+
+
+def _decoded(photo: Image.Image, scale: int) -> Image.Image:
+    with photo:
+        pixels = photo.width * photo.height
+        if scale > 1:
+            photo.draft(None, (photo.width // scale, photo.height // scale))
+            if "progressive" not in photo.info:  # of those all coefficients are kept at once
+                pixels = photo.width * photo.height
+        with _ONE_BIG if pixels > BIG_PIXELS else nullcontext():
+            photo.load()
+            turn = _UPRIGHT.get(_orientation(photo))
+            rgb = _to_rgb(photo)
+            return rgb if turn is None else rgb.transpose(turn)
+
+
+def _ignore_warnings() -> None:
     """Ignore Pillow's warnings on damaged metadata, whatever filters came since the last call.
 
     `warnings.catch_warnings` is not safe in threads.
@@ -152,11 +172,35 @@ def _keep_quiet() -> None:
 
 
 def _check_size(width: int, height: int) -> None:
-    size = f"{width:,} × {height:,} pixels"
     if width * height > MAX_PIXELS:
-        raise ImageProblem(f"too large: {size}, at most {MAX_PIXELS // 10**6} million")
+        raise ImageProblem(_too_large(width * height))
     if max(width, height) > MAX_RATIO * min(width, height):
+        size = f"{width:,} × {height:,} pixels"
         raise ImageProblem(f"too narrow: {size}, one side over {MAX_RATIO} times the other")
+
+
+def _too_large(pixels: int) -> str:
+    return f"too large: {pixels:,} pixels, at most {MAX_PIXELS:,}"
+
+
+def _is_one_scan(photo: JpegImageFile, data: bytes) -> bool:
+    """Whether the scan that Pillow's reading of the header ended at holds all colours in full."""
+    if photo.fp is None or "progressive" in photo.info:
+        return False
+    end, colours = photo.fp.tell(), photo.layers
+    return data.endswith(_SCAN + bytes((0, 6 + 2 * colours, colours)), 0, end - 3 - 2 * colours)
+
+
+def _check_scans(data: bytes) -> None:
+    """Raise `ImageProblem` where the first picture of a JPEG has more than `_MAX_SCANS`."""
+    scans, at = 0, 2
+    while scans <= _MAX_SCANS:
+        found = _MARKER.search(data, at)
+        if found is None or found[0] == b"\xff\xd9":
+            return
+        scans += found[0] == _SCAN
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+    raise ImageProblem(f"a JPEG in over {_MAX_SCANS} passes, which would take too long to read")
 
 
 def _orientation(photo: Image.Image) -> int:
@@ -182,7 +226,7 @@ def _over_white(photo: Image.Image) -> Image.Image:
     else:
         if isinstance(clear, tuple) and max(clear) > 255:  # a 16-bit colour, pixels read as 8-bit
             photo.info["transparency"] = tuple(value >> 8 for value in clear)
-        rgba = mask = photo.convert("RGBA")
+        rgba = mask = photo if photo.mode == "RGBA" else photo.convert("RGBA")
     white = Image.new("RGB", photo.size, "white")
     white.paste(rgba, mask=mask)
     return white
@@ -193,7 +237,9 @@ def _to_8_bit(photo: Image.Image) -> Image.Image:
 
     A microscope's 12 bits in a 16-bit file would else come out black.
     """
-    grey = np.nan_to_num(np.asarray(photo, dtype=np.float32), posinf=0, neginf=0)
+    grey = np.array(photo, dtype=np.float32)
+    np.nan_to_num(grey, copy=False, posinf=0, neginf=0)
+    np.clip(grey, -_MOST_GREY, _MOST_GREY, out=grey)
     lowest, white = float(grey.min()), float(grey.max())
     if lowest < 0:
         grey -= lowest
@@ -201,12 +247,8 @@ def _to_8_bit(photo: Image.Image) -> Image.Image:
     else:
         depths = (1,) * (photo.mode == "F") + (255, 1023, 4095, 16383, 65535)
         white = next((depth for depth in depths if white <= depth), white)
-    grey *= 255 / (white or 1)
+    grey *= 255 / max(white, 1 / _MOST_GREY)
     return Image.fromarray(np.rint(grey, out=grey).astype(np.uint8))
-
-
-def _convert(kind: str) -> str:
-    return f"{kind}, which is not supported: convert it to JPEG"
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> ImageProblem:
@@ -224,18 +266,28 @@ def _reason(error: Exception, data: bytes) -> str:
         return "too large for the memory of this machine"
     if not data.strip(b"\0"):
         return "nothing but zero bytes (a copy or download that failed?)" if data else _EMPTY
-    kind = next((kind for pattern, kind in _SUPPORTED if pattern.match(data)), "image")
+    if isinstance(error, Image.DecompressionBombError) and (count := re.search(r"\d+", str(error))):
+        return _too_large(int(count[0]))
+    kind = formats.kind_of(data)
     if "truncated" in str(error).lower():
         return f"truncated {kind}: the file ends before the picture does"
     if not isinstance(error, UnidentifiedImageError):
-        return f"truncated or damaged {kind} ({error or type(error).__name__})"
+        return f"truncated or damaged {kind} ({_line(error)})"
     if kind != "image":
         return f"truncated or damaged {kind} (its header cannot be read)"
     return f"not an image (starts with {_opening(data)})"
 
 
+def _line(error: Exception) -> str:
+    """What an error says, without what bytes of the file may have brought into it."""
+    if "MAX_TEXT" in str(error):
+        return "too much text, or too large a colour profile, inside"
+    text = "".join(char if char.isprintable() else " " for char in str(error))
+    return " ".join(text.split())[:_MAX_WORDS] or type(error).__name__
+
+
 def _opening(data: bytes) -> str:
     text = data[:24].decode("ascii", "replace").strip().split("\n")[0].strip()
-    if text.isprintable() and "\ufffd" not in text:
+    if text and text.isprintable() and "\ufffd" not in text:
         return f"“{text}”"
     return data[:8].hex(" ")
