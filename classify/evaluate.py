@@ -184,13 +184,13 @@ def _error_row(error: dict[str, Any]) -> dict[str, Any]:
 
 def _error_section(error: dict[str, Any], train: Dataset, held_out: Dataset) -> Section:
     query = Tile(
-        path=Path(held_out.rows["path"].iloc[error["row"]]),
+        path=held_out.rows["path"].iloc[error["row"]],
         label=error["label"],
         caption=f"predicted {error['predicted']} ({error['probability']:.0%})",
     )
     tiles = [
         Tile(
-            path=Path(train.rows["path"].iloc[near["row"]]),
+            path=train.rows["path"].iloc[near["row"]],
             label=near["label"],
             similarity=near["similarity"],
             match=near["label"] == error["label"],

@@ -2,89 +2,102 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from embed.errors import UserError, did_you_mean, near_path
+from embed.archives import open_archive, refuse_packed
+from embed.columns import PATH_COLUMNS, label_column, named_columns, no_label, own_names
+from embed.errors import UserError, near_path
 from embed.files import whole_file
-from embed.folders import Scan, is_text, scan_photos
-from embed.matching import ID_COLUMNS, PATH_COLUMNS, match_rows
-from embed.tables import Table, find_name, read_table
+from embed.folders import ARCHIVE_SUFFIXES, Scan, is_text, scan_photos
+from embed.images import ImageProblem
+from embed.matching import match_rows
+from embed.places import PhotoArchive, PhotoFolder
+from embed.rows import (
+    SHOWN,
+    Collection,
+    Problem,
+    frame,
+    label_by_folder,
+    label_notes,
+    photo_rows,
+    some_or_error,
+)
+from embed.shards import Shards, course_table, holds_photos, read_shards
+from embed.tables import Table, csv_table, read_table
 
-DEFAULT_LABEL = "family"
-COURSE_TABLE = "metadata.csv"  # a folder with such a table needs no --table
-OWN_COLUMNS = ("id", "path", "file_path", "key", "size", "mtime_ns")  # a table's own are renamed
+__all__ = [
+    "Collection",
+    "Problem",
+    "find_photos",
+    "load_collection",
+    "read_collection",
+    "save_collection",
+]
 
-_SHOWN = 3  # reasons in an error about many rows
+COURSE_TABLE = "metadata.csv"  # a folder or archive with such a table needs no --table
+
 _METADATA = b"familia"  # in the Parquet schema: {"label": …, "root": …} as JSON
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A row or file that was left out."""
-
-    where: str  # path of the file, or "table.csv line 17"
-    reason: str
-    id: str | None = None
-
-
-@dataclass
-class Collection:
-    """Photos, one a row, in the order of the table or of their paths.
-
-    rows : DataFrame of text, missing = NA: `id` (unique), `path` (absolute), `file_path` (as the
-        table or the folder names it), then the table's columns; after `embed` also `key` and
-        what tells cheaply that a file did not change
-    """
-
-    rows: Any
-    label: str | None  # the column that holds the class
-    root: Path
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # worth one printed line each
-
-
 def read_collection(
-    photos: Path | None, table: Path | None, label: str | None = None
+    photos: Path | None, table: Path | None, label: str | None = None, urls: bool = False
 ) -> Collection:
-    """The collection in a folder of class folders, in a folder with a table, or in a table alone.
+    """The collection in a folder of class folders, in archives, in either with a table, or in a
+    table alone.
 
-    A table's paths are relative to `photos`, else to the table's own folder. What is wrong with a
-    row or a file becomes a `Problem` and the rest goes on; what is wrong as a whole is a
-    `UserError`.
+    A table's paths are relative to `photos`, else to the table's own folder; its https://
+    addresses count with `urls` only. What is wrong with a row or a file becomes a `Problem` and
+    the rest goes on; what is wrong as a whole is a `UserError`.
     """
     if table is not None:
         folder = None if photos is None else _existing(photos)
         if folder is not None and not folder.is_dir():
             raise UserError(f"With --table, PHOTOS is the folder of the photos. Got {photos}.")
-        return _from_table(read_table(table, PATH_COLUMNS), folder, label)
+        return _from_folder_table(read_table(table, PATH_COLUMNS), folder, label, urls)
     if photos is None:
         raise UserError("Name the photos: `cli embed PHOTOS`, or `cli embed --table TABLE.csv`.")
     root = _existing(photos)
+    if _is_archive(root):
+        return _from_archive(root, label, urls)
     notes = []
     if (root / COURSE_TABLE).is_file():
         course = read_table(root / COURSE_TABLE, PATH_COLUMNS)
         if course.find(PATH_COLUMNS) is not None:
             course.notes.insert(0, f"{COURSE_TABLE} in the folder is taken as its table")
-            return _from_table(course, root, label)
+            return _from_folder_table(course, root, label, urls)
         notes = [f"{COURSE_TABLE} in the folder names no photos, so it is not used as a table"]
-    found = _from_classes(find_photos(root), label)
+    if not root.is_dir():
+        return label_by_folder(_single(root), label)
+    scan = _scan(root)
+    if shards := _shards_in(root, scan):
+        found = _from_shards(root, shards, label)
+        found.problems += _problems(scan.problems)
+    else:
+        found = label_by_folder(_from_scan(root, scan), label)
     found.notes[:0] = notes
     return found
 
 
 def find_photos(photos: Path) -> Collection:
-    """A single photo, or all photos in and below a folder: ids and paths, no label."""
+    """A single photo, or all photos in a folder or in archives: ids and paths, no label."""
     root = _existing(photos)
-    if root.is_dir():
-        return _from_scan(root)
-    if root.suffix.lower() in (".csv", ".tsv", ".txt"):
-        raise UserError(f"{photos} is a table, not a photo. Run `cli embed --table {photos}`.")
-    return Collection(_rows(root.parent, [root.name]), None, root.parent)
+    if _is_archive(root):
+        found, _ = _shard_rows(root.parent, [root.name])
+    elif not root.is_dir():
+        return _single(root)
+    else:
+        scan = _scan(root)
+        shards = _shards_in(root, scan)
+        if not shards:
+            return _from_scan(root, scan)
+        found, _ = _shard_rows(root, shards)
+    found.rows = found.rows[["id", "path", "file_path"]]
+    return found
 
 
 def save_collection(rows: Any, label: str | None, root: Path, path: Path) -> None:
@@ -150,54 +163,105 @@ def _scan(root: Path) -> Scan:
         raise UserError(f"The folder {root} cannot be read ({error.strerror}).") from error
 
 
-def _from_scan(root: Path) -> Collection:
-    scan = _scan(root)
-    problems = [Problem(where, reason) for where, reason in sorted(scan.problems.items())]
-    notes = []
-    if scan.others:
-        kinds = ", ".join(suffix or "no suffix" for suffix, _ in scan.others.most_common(_SHOWN))
-        notes.append(f"other files, passed over: {scan.others.total():,} ({kinds})")
-    if not scan.photos:
-        found = "; ".join([*notes, *(f"{p.where}: {p.reason}" for p in problems[:_SHOWN])])
-        raise UserError(
-            f"There are no photos in {root} ({found or 'the folder is empty'}). "
-            "Expected files like .jpg, .png or .tif, in one folder for each class."
-        )
-    return Collection(_rows(root, scan.photos), None, root, problems, notes)
+def _single(photo: Path) -> Collection:
+    refuse_packed(photo)
+    if photo.suffix.lower() in (".csv", ".tsv", ".txt"):
+        raise UserError(f"{photo} is a table, not a photo. Run `cli embed --table {photo}`.")
+    return Collection(photo_rows(photo.parent, [photo.name]), None, photo.parent)
 
 
-def _rows(root: Path, relative: Sequence[str]) -> Any:
-    paths = [f"{root}/{name}" for name in relative]
-    return _frame({"id": relative, "path": paths, "file_path": relative})
-
-
-def _from_classes(found: Collection, label: str | None) -> Collection:
-    """Give every photo the name of its top-level folder as its label."""
-    name = label or DEFAULT_LABEL
-    if name in OWN_COLUMNS:
-        raise UserError(f"--label {name} is a column of the collection itself. Use another name.")
-    folders = [path.split("/") for path in found.rows["file_path"]]
-    classes = [parts[0].strip() if len(parts) > 1 else None for parts in folders]
-    loose = classes.count(None)
-    if loose == len(classes):
-        if label:
-            raise UserError(
-                f"{found.root} has no class folders, so there is no '{label}'. Sort the photos "
-                "into one folder for each class, or give a table with --table."
-            )
-        found.notes.append("no class folders and no table: the photos have no label")
-        return found
-    if loose:
-        found.notes.append(f"photos in no class folder, so without a {name}: {loose:,}")
-    found.rows[name] = _frame({name: classes})[name]
-    found.label = name
+def _from_scan(root: Path, scan: Scan) -> Collection:
+    problems, notes = _problems(scan.problems), _passed_over(scan.others)
+    found = Collection(photo_rows(root, scan.photos), None, root, problems, notes)
+    some_or_error(found)
     return found
+
+
+def _problems(reasons: Mapping[str, str]) -> list[Problem]:
+    return [Problem(where, reason) for where, reason in sorted(reasons.items())]
+
+
+def _passed_over(others: Counter[str]) -> list[str]:
+    if not others.total():
+        return []
+    kinds = ", ".join(suffix or "no suffix" for suffix, _ in others.most_common(SHOWN))
+    return [f"other files, passed over: {others.total():,} ({kinds})"]
+
+
+# ---- archives
+
+
+def _is_archive(path: Path) -> bool:
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES) and path.is_file()
+
+
+def _shards_in(root: Path, scan: Scan) -> list[str]:
+    """The archives with photos, where a folder has no photos beside them."""
+    return [] if scan.photos else [name for name in scan.archives if holds_photos(root, name)]
+
+
+def _from_archive(path: Path, label: str | None, urls: bool) -> Collection:
+    try:
+        archive = open_archive(str(path))
+        name = course_table(archive, COURSE_TABLE)
+        data = b"" if name is None else archive.read(name)
+    except ImageProblem as problem:
+        raise UserError(f"{path} cannot be read: {problem}.") from problem
+    if name is not None:
+        course = csv_table(path / name, data, PATH_COLUMNS)
+        if course.find(PATH_COLUMNS) is not None:
+            course.notes.insert(0, f"{name} in {path.name} is taken as its table")
+            return _from_table(course, PhotoArchive(archive, name, urls), label)
+    return _from_shards(path.parent, [path.name], label)
+
+
+def _from_shards(root: Path, files: Sequence[str], label: str | None) -> Collection:
+    """The label is a column of that name, else the top-level folder in the archive."""
+    found, shards = _shard_rows(root, files)
+    columns = dict(enumerate(list(found.rows)[3:]))
+    at = label_column(columns, list(shards.columns), label)
+    if at is not None:
+        found.label = columns[at]
+        found.notes += label_notes(found)
+        return found
+    if columns and not any("/" in (name or "") for name in shards.names):
+        if label is not None:
+            raise no_label(_place(root, files), list(columns.values()), label)
+        found.notes += label_notes(found)
+        return found
+    return label_by_folder(found, label, shards.names)
+
+
+def _shard_rows(root: Path, files: Sequence[str]) -> tuple[Collection, Shards]:
+    shards = read_shards(root, files)
+    rows = photo_rows(root, shards.file_paths, shards.ids)
+    names = own_names(list(shards.columns), range(len(shards.columns)))
+    columns = dict(zip(names, shards.columns.values(), strict=True))
+    problems, notes = _problems(shards.problems), _passed_over(shards.others)
+    some_or_error(Collection(rows, None, _place(root, files), problems, notes))
+    rows = pd.concat([rows, frame(columns)], axis=1) if columns else rows
+    return Collection(rows, None, root, problems, notes), shards
+
+
+def _place(root: Path, files: Sequence[str]) -> Path:
+    return root / files[0] if len(files) == 1 else root
 
 
 # ---- tables
 
 
-def _from_table(table: Table, folder: Path | None, label: str | None) -> Collection:
+def _from_folder_table(
+    table: Table, folder: Path | None, label: str | None, urls: bool
+) -> Collection:
+    root = folder or _existing(table.path.parent)
+    found = _from_table(table, PhotoFolder(root, urls), label)
+    found.root = root
+    if folder:
+        found.notes += _notes_on_unnamed(found)
+    return found
+
+
+def _from_table(table: Table, place: PhotoFolder | PhotoArchive, label: str | None) -> Collection:
     path_at = table.find(PATH_COLUMNS)
     if path_at is None:
         raise UserError(
@@ -206,20 +270,22 @@ def _from_table(table: Table, folder: Path | None, label: str | None) -> Collect
         )
     if not table.rows and not table.bad:
         raise UserError(f"{table.path} has a header but no rows: expected one line a photo.")
-    root = folder or _existing(table.path.parent)
-    columns, notes = _columns(table, path_at)
-    label_at = _label_column(table, columns, label)
-    named, left_out = match_rows(table, root, path_at, label_at)
+    columns, notes = named_columns(table, path_at)
+    label_at = label_column(columns, table.columns, label)
+    if label is not None and label_at is None:
+        raise no_label(table.path, list(columns.values()), label)
+    named, left_out = match_rows(table, place.locate, path_at, label_at)
     problems = [
-        Problem(f"{table.path.name} line {line}", reason, id_) for line, reason, id_ in left_out
+        Problem(f"{table.path.name} {table.unit} {line}", reason, id_)
+        for line, reason, id_ in left_out
     ]
     if not named:
         raise UserError(
-            f"Not one of the {len(problems):,} rows of {table.path} names a photo in {root}: "
-            f"{'; '.join(f'{p.where}: {p.reason}' for p in problems[:_SHOWN])}. "
+            f"Not one of the {len(problems):,} rows of {table.path} names a photo in {place.root}: "
+            f"{'; '.join(f'{p.where}: {p.reason}' for p in problems[:SHOWN])}. "
             "Name the folder of the photos: `cli embed PHOTOS --table TABLE`."
         )
-    rows = _frame(
+    rows = frame(
         {
             "id": [photo.id for photo in named],
             "path": [photo.path for photo in named],
@@ -227,65 +293,17 @@ def _from_table(table: Table, folder: Path | None, label: str | None) -> Collect
             **{name: [photo.cells[at] or None for photo in named] for at, name in columns.items()},
         }
     )
-    found = Collection(rows, None, root, problems, [*table.notes, *notes])
+    found = Collection(rows, None, place.root, problems, [*table.notes, *notes])
     if label_at is not None:
         found.label = columns[label_at]
-    found.notes += _label_notes(found)
-    if folder:
-        found.notes += _notes_on_unnamed(found)
+    found.notes += label_notes(found)
     return found
-
-
-def _columns(table: Table, path_at: int) -> tuple[dict[int, str], list[str]]:
-    """The names that the table's columns get here, by place; and notes on those renamed."""
-    taken, columns, notes = set(OWN_COLUMNS), {}, []
-    id_at = table.find(ID_COLUMNS)
-    for at, column in enumerate(table.columns):
-        is_our_id = at == id_at and column.lower() == "id"
-        nothing = not column and not any(row[at] for row in table.rows)
-        if at == path_at or is_our_id or nothing:
-            continue
-        name = column or f"column_{at + 1}"
-        while name in taken:
-            name = f"table_{name}"
-        taken.add(name)
-        columns[at] = name
-        if name != column:
-            notes.append(f"column {at + 1} of {table.path.name} is called '{name}' here")
-    return columns, notes
-
-
-def _label_column(table: Table, columns: Mapping[int, str], label: str | None) -> int | None:
-    for names in ({at: table.columns[at] for at in columns}, columns):
-        found = find_name(list(names.values()), [label or DEFAULT_LABEL])
-        if found is not None:
-            return list(names)[found]
-    if label is None:
-        return None
-    choices = did_you_mean(label, columns.values())
-    raise UserError(f"{table.path} has no column '{label}' for the label. {choices}")
-
-
-def _label_notes(found: Collection) -> list[str]:
-    if found.label is None:
-        return [f"no column '{DEFAULT_LABEL}': no labels (name their column with --label)"]
-    labels = found.rows[found.label]
-    notes = []
-    if missing := int(labels.isna().sum()):
-        notes.append(f"rows without a {found.label}: {missing:,} of {len(labels):,}")
-    if words := int((labels == "NA").sum()):
-        notes.append(f"rows whose {found.label} is the word 'NA': {words:,} (empty it if unknown)")
-    return notes
 
 
 def _notes_on_unnamed(found: Collection) -> list[str]:
     named = set(found.rows["path"])
     unnamed = sum(f"{found.root}/{name}" not in named for name in _scan(found.root).photos)
     return [f"photos in the folder that no row names: {unnamed:,}"] if unnamed else []
-
-
-def _frame(columns: Mapping[str, Sequence[str | None]]) -> Any:
-    return pd.DataFrame(columns, dtype="str")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""CSV tables as people save them: any usual encoding and delimiter, every cell as text."""
+"""Tables as people save them, every cell as text: CSV of any usual kind, and Parquet."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from embed.errors import UserError, near_path
+from embed.parquet import text_columns
 
 _DELIMITERS = ",;\t|"
 _HOW_TO_SAVE = "Save it as CSV (UTF-8): a header line, then one line a photo."
@@ -15,7 +16,7 @@ _HOW_TO_SAVE = "Save it as CSV (UTF-8): a header line, then one line a photo."
 
 @dataclass(frozen=True)
 class Table:
-    """The sound rows of a CSV file; blanks around cells are gone, empty cells are ''."""
+    """The sound rows of a table; blanks around cells are gone, empty cells are ''."""
 
     path: Path
     columns: list[str]  # as the header names them; an empty name is ''
@@ -23,6 +24,7 @@ class Table:
     lines: list[int]  # where in the file each row starts, from 1
     bad: list[tuple[int, str]]  # lines that are no row, and why
     notes: list[str]
+    unit: str = "line"  # what `lines` counts: a Parquet file has rows
 
     def find(self, names: Sequence[str]) -> int | None:
         """The column called by the first of `names` that there is, in any case."""
@@ -41,14 +43,28 @@ def find_name(columns: Sequence[str], names: Sequence[str]) -> int | None:
 
 
 def read_table(path: Path, expected: Sequence[str]) -> Table:
-    """Read the CSV file at `path`.
+    """Read the CSV or Parquet file at `path`; raises `UserError` where it is no such table."""
+    try:
+        with path.open("rb") as handle:
+            if handle.read(4) == b"PAR1":
+                return _from_parquet(path)
+            handle.seek(0)
+            return csv_table(path, handle.read(), expected)
+    except FileNotFoundError as error:
+        raise UserError(f"There is no table {path}.{near_path(path)}") from error
+    except OSError as error:  # a folder too
+        raise UserError(f"The table {path} cannot be read ({error.strerror}).") from error
+
+
+def csv_table(path: Path, data: bytes, expected: Sequence[str]) -> Table:
+    """The table in `data`, the content of the CSV file at `path`.
 
     UTF-8 (with BOM or not), UTF-16 with BOM, else Windows-1252 with a note. The delimiter (comma,
     semicolon, tab, bar) is the one that finds a column of `expected` in the header, then the
     one that gives most columns. A line with too many or too few fields is left out as `bad`.
     Raises `UserError` where the file is no such table.
     """
-    text, notes = _text(path)
+    text, notes = _text(path, data)
     lines = list(StringIO(text, newline=""))
     first = next((number for number, line in enumerate(lines) if line.strip()), None)
     if first is None:
@@ -72,13 +88,22 @@ def read_table(path: Path, expected: Sequence[str]) -> Table:
     return table
 
 
-def _text(path: Path) -> tuple[str, list[str]]:
+def _from_parquet(path: Path) -> Table:
+    """Its columns of single values; photos and lists are left out."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"There is no table {path}.{near_path(path)}") from error
-    except OSError as error:  # a folder too
-        raise UserError(f"The table {path} cannot be read ({error.strerror}).") from error
+        with pq.ParquetFile(path) as file:
+            columns = text_columns(file)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged: Parquet that cannot be read ({error}).") from error
+    cells = [list(row) for row in zip(*columns.values(), strict=True)]
+    rows = {line: row for line, row in enumerate(cells, start=1) if any(row)}
+    return Table(path, list(columns), [*rows.values()], [*rows], [], [], unit="row")
+
+
+def _text(path: Path, data: bytes) -> tuple[str, list[str]]:
     if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise UserError(f"{path} is a spreadsheet, not a CSV table. {_HOW_TO_SAVE}")
     utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from embed import sources
 from embed.files import write_text
-from embed.images import ImageProblem, decode, read_bytes
+from embed.images import ImageProblem, decode
 
 SIDE = 256  # pixels: the longest side of a thumbnail
 
@@ -21,7 +22,7 @@ SIDE = 256  # pixels: the longest side of a thumbnail
 class Tile:
     """A photo on a page and what is said of it."""
 
-    path: Path
+    path: str  # its location: see `embed.sources`
     label: str | None = None
     similarity: float | None = None  # cosine
     match: bool | None = None  # has the query's label; None where that is not known
@@ -54,7 +55,7 @@ def _hit_tile(hit: Mapping[str, Any], truth: str | None, column: str | None) -> 
     value = hit[column] if column else None
     label = value if isinstance(value, str) else None
     return Tile(
-        path=Path(hit["path"]),
+        path=hit["path"],
         label=label,
         similarity=float(hit["similarity"]),
         match=None if label is None or truth is None else label == truth,
@@ -94,7 +95,7 @@ def write_gallery(
 @dataclass(frozen=True)
 class _Page:
     folder: Path
-    pictures: Mapping[Path, str]  # an <img> without its alt, or the grey box
+    pictures: Mapping[str, str]  # an <img> without its alt, or the grey box
     label: str
 
     def section(self, section: Section) -> str:
@@ -108,7 +109,7 @@ class _Page:
 
     def tile(self, tile: Tile, rank: int | None = None) -> str:
         """A link to the original around the thumbnail and what is said of it."""
-        name = tile.name or tile.path.name
+        name = tile.name or tile.path.rsplit("/", 1)[-1]
         lines = [
             self._first_line(tile, rank),
             f'<b class="label">{_text(tile.label)}</b>' if tile.label else "",
@@ -136,17 +137,20 @@ class _Page:
         sign, word = ("✓", "same") if match else ("✗", "other")
         return f'<span class="mark {word}">{sign} {word} {_text(self.label)}</span>'
 
-    def _link(self, path: Path) -> str:
-        path = path.absolute()
+    def _link(self, location: str) -> str:
+        """To the photo; to the archive around it where it lies in one."""
+        if sources.is_address(location):
+            return _text(location)
+        path = Path((sources.split(location) or (location,))[0]).absolute()
         if path.is_relative_to(self.folder):
             return quote(os.fsencode(path.relative_to(self.folder).as_posix()))
         return path.as_uri()
 
 
-def _picture(path: Path) -> str:
+def _picture(location: str) -> str:
     """The thumbnail as HTML, or a grey box with the reason why there is none."""
     try:
-        image = decode(read_bytes(path))
+        image = decode(sources.read(location))
     except ImageProblem as error:
         return f'<span class="missing">No picture: {_text(error)}</span>'
     image.thumbnail((SIDE, SIDE))

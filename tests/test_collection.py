@@ -23,8 +23,8 @@ from embed.collection import (
     read_collection,
     save_collection,
 )
+from embed.columns import PATH_COLUMNS
 from embed.errors import UserError
-from embed.matching import PATH_COLUMNS
 from embed.tables import read_table
 
 SHARED = os.environ.get("FAMILIA_SHARED")
@@ -375,7 +375,7 @@ def test_rows_that_name_no_photo(tmp_path):
         f"'../out.jpg' {outside}",
         "'folder.jpg': a folder, not a photo",
         "'lost.jpg': a link to a file that does not exist",
-        "'https://x.org/1.jpg' is a web address: download the photo first",
+        "'https://x.org/1.jpg' is a web address: fetch it with --urls, or download the photo first",
         "'.': a folder, not a photo",
     ]
     assert [problem.where for problem in found.problems] == [

@@ -82,10 +82,10 @@ def colours(tmp_path):
 def test_query_then_hits_in_order_each_with_its_own_photo(colours, tmp_path):
     red, green, blue = colours
     tiles = [
-        Tile(blue, "felidae", 0.98765, match=True, name="photos/blue.png"),
-        Tile(green, "canidae", 0.5, match=False, caption="the very same photo"),
+        Tile(str(blue), "felidae", 0.98765, match=True, name="photos/blue.png"),
+        Tile(str(green), "canidae", 0.5, match=False, caption="the very same photo"),
     ]
-    section = Section(Tile(red, "felidae", caption="predicted canidae (93%)"), tiles)
+    section = Section(Tile(str(red), "felidae", caption="predicted canidae (93%)"), tiles)
     write_gallery(tmp_path / "page.html", "Look-alikes", [section], note="two", label="family")
     page = Page(tmp_path / "page.html")
     query, first, second = page.tiles
@@ -106,7 +106,7 @@ def test_query_then_hits_in_order_each_with_its_own_photo(colours, tmp_path):
 
 
 def test_the_page_loads_nothing_and_stands_alone(colours, tmp_path):
-    section = Section(Tile(colours[0]), [Tile(path) for path in colours])
+    section = Section(Tile(str(colours[0])), [Tile(str(path)) for path in colours])
     write_gallery(tmp_path / "new" / "page.html", "t", [section, section])
     page = Page(tmp_path / "new" / "page.html")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]
@@ -141,7 +141,7 @@ def test_links_reach_photos_of_any_name(name, beside, tmp_path):
     except (OSError, UnicodeEncodeError):
         pytest.skip("this file system has no such names")
     page = tmp_path / ("" if beside else "pages") / "page.html"
-    write_gallery(page, "t", [Section(Tile(photo), [])])
+    write_gallery(page, "t", [Section(Tile(str(photo)), [])])
     (tile,) = Page(page).tiles
     assert bool(urlsplit(tile["href"]).scheme) is not beside
     found = unquote(urlsplit(tile["href"]).path, errors="surrogateescape")
@@ -150,9 +150,9 @@ def test_links_reach_photos_of_any_name(name, beside, tmp_path):
 
 def test_no_name_becomes_markup(colours, tmp_path):
     hostile = Tile(
-        tmp_path / HOSTILE.replace("/", ""), HOSTILE, 0.5, False, caption=HOSTILE, name=HOSTILE
+        str(tmp_path / HOSTILE.replace("/", "")), HOSTILE, 0.5, False, caption=HOSTILE, name=HOSTILE
     )
-    shown = Tile(colours[0], HOSTILE, 0.5, True, caption=HOSTILE, name=HOSTILE)
+    shown = Tile(str(colours[0]), HOSTILE, 0.5, True, caption=HOSTILE, name=HOSTILE)
     write_gallery(
         tmp_path / "p.html", HOSTILE, [Section(hostile, [shown])], note=HOSTILE, label=HOSTILE
     )
@@ -169,7 +169,9 @@ def test_photos_that_cannot_be_read_say_why(colours, tmp_path):
     text.write_text("this is no photo")
     empty.write_bytes(b"")
     write_gallery(
-        tmp_path / "p.html", "t", [Section(Tile(gone), [Tile(text), Tile(empty), Tile(colours[2])])]
+        tmp_path / "p.html",
+        "t",
+        [Section(Tile(str(gone)), [Tile(str(text)), Tile(str(empty)), Tile(str(colours[2]))])],
     )
     *missing, last = Page(tmp_path / "p.html").tiles
     for tile in missing:
@@ -182,7 +184,9 @@ def test_photos_that_cannot_be_read_say_why(colours, tmp_path):
 def test_the_largest_and_smallest_photos_fit(tmp_path):
     sizes = [(3000, 20), (20, 3000), (1, 1), (256, 256)]
     photos = [save(tmp_path / f"{i}.png", "red", size) for i, size in enumerate(sizes)]
-    write_gallery(tmp_path / "p.html", "t", [Section(Tile(photos[0]), [Tile(p) for p in photos])])
+    write_gallery(
+        tmp_path / "p.html", "t", [Section(Tile(str(photos[0])), [Tile(str(p)) for p in photos])]
+    )
     shown = [thumbnail(tile).size for tile in Page(tmp_path / "p.html").tiles[1:]]
     assert shown == [(256, 2), (2, 256), (1, 1), (256, 256)]
 
@@ -203,11 +207,11 @@ def test_sections_of_hits(tmp_path):
             "family": pd.array(["felidae", "canidae", None, "felidae"], dtype="str"),
         }
     )
-    queries = {"other": Tile(Path("o")), "q": Tile(Path("q"), "felidae"), "none": Tile(Path("n"))}
+    queries = {"other": Tile("o"), "q": Tile("q", "felidae"), "none": Tile("n")}
     other, mine, none = sections_of(hits, queries, "family")
     assert [tile.match for tile in mine.tiles] == [True, False, None]
     assert [tile.label for tile in mine.tiles] == ["felidae", "canidae", None]
-    assert [tile.path for tile in mine.tiles] == [Path("/p/0"), Path("/p/1"), Path("/p/2")]
+    assert [tile.path for tile in mine.tiles] == ["/p/0", "/p/1", "/p/2"]
     assert [tile.caption != "" for tile in mine.tiles] == [True, False, False]
     assert [(tile.name, tile.match) for tile in other.tiles] == [("3", None)]
     assert list(none.tiles) == []
