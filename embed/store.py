@@ -6,45 +6,74 @@ batch in flight. `compact` merges parts; what it removes is always inside a part
 before, so readers and writers may go on meanwhile.
 """
 
-import hashlib
-import json
-import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import RLock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embed.errors import UserError
-from embed.files import mendable, read_json, write_bytes, write_json
+from embed.files import mendable, read_json, write_json
+from embed.keys import KeyIndex, digests
+from embed.making import merge, write_rows_part
+from embed.parts import (
+    DTYPES,
+    IMPORTED,
+    UNIT,
+    DamagedError,
+    Part,
+    gather,
+    left_over,
+    part_paths,
+    places,
+    read_part,
+    rebuild,
+)
 from embed.spec import EncoderSpec
 
 F32 = NDArray[np.float32]
 
-FORMAT = "familia-embeddings-1"
-_ROWS_PER_MERGED_PART = 65_536  # keeps a merge of 1,280 columns under 400 MB of memory
+ROWS_A_PART = 65_536
 _FEW_PARTS = 8
-_SECONDS_A_DAY = 86_400
+_OWN_PARTS = 64  # so many small parts of its own a writer merges on its way
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What `compact` did."""
+
+    parts_before: int
+    parts_after: int
+    bytes: int  # of the parts now
 
 
 class EmbeddingStore:
-    """Vectors of one encoder by the SHA-256 of the photo's bytes. Open it with `open`."""
+    """Vectors of one encoder by the SHA-256 of the photo's bytes. Open it with `open`.
 
-    def __init__(self, folder: Path, spec: EncoderSpec) -> None:
+    Safe in threads: one may append while others ask and load.
+    """
+
+    def __init__(self, folder: Path, spec: EncoderSpec, dtype: str | None = None) -> None:
         self.folder = folder
         self.spec = spec
-        self._where: dict[str, tuple[Path, int]] = {}
-        self._scanned: set[Path] = set()
-        self._scan()
+        self._own: list[Part] = []  # small ones written here and not merged yet
+        self._lock = RLock()  # over the index and the numbers of the parts in it
+        self._forget()
+        self.dtype = DTYPES[dtype or self._usual_dtype()]
 
     @classmethod
-    def open(cls, folder: Path, spec: EncoderSpec | None = None) -> "EmbeddingStore":
+    def open(
+        cls, folder: Path, spec: EncoderSpec | None = None, dtype: str | None = None
+    ) -> "EmbeddingStore":
         """The store in `folder`; with a `spec` it is made where there is none.
 
-        Raises `UserError` where there is none and no `spec`, or where it holds vectors of
-        another spec.
+        `dtype` (float32, float16) is what `append` keeps on the disk: by default what most rows
+        there have, else float32. Raises `UserError` where there is no store and no `spec`, or
+        where it holds vectors of another spec.
         """
         path = folder / "spec.json"
         if not path.exists():
@@ -54,16 +83,13 @@ class EmbeddingStore:
                     f"Run `cli embed PHOTOS --encoder {folder.name}` first."
                 )
             write_json(path, spec.to_json())
-        try:
-            found = EncoderSpec.from_json(read_json(path))
-        except (UserError, ValueError) as error:
-            raise UserError(f"{path} is damaged: {error} {_rebuild(folder.name)}") from error
+        found = read_spec(folder)
         if spec is not None and found.digest != spec.digest:
             raise UserError(
                 f"{folder} holds embeddings made by another encoder spec "
-                f"({'; '.join(spec.differences(found))}). {_rebuild(spec.source)}"
+                f"({'; '.join(spec.differences(found))}). {rebuild(spec)}"
             )
-        return cls(folder, found)
+        return cls(folder, found, dtype)
 
     @staticmethod
     def set_aside(folder: Path) -> Path | None:
@@ -80,104 +106,111 @@ class EmbeddingStore:
         return aside
 
     def __len__(self) -> int:
-        return len(self._where)
+        return len(self._index)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._where
+        try:
+            return bytes.fromhex(key) in self._index
+        except ValueError:
+            return False
 
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` without a vector, each once, in order."""
         self._scan()
-        return [key for key in dict.fromkeys(keys) if key not in self._where]
+        asked = list(dict.fromkeys(keys))
+        absent = self._index.find(digests(asked)) < 0
+        return [asked[i] for i in np.flatnonzero(absent)]
 
-    def append(self, keys: Sequence[str], X: F32) -> None:
+    def append(self, keys: Sequence[str], X: F32, engine: str = "") -> None:
         """Save one part. X : (len(keys), dim) float32, unit rows. On return it is on disk.
 
-        Raises `ValueError` for rows that are no unit vectors (a bug in an encoder must not
-        become a cache), `UserError` for a full or read-only disk.
+        Of a key that stands twice in `keys` the first row is kept. `engine` is written down
+        beside the versions of the libraries. Raises `ValueError` for rows that are no unit
+        vectors (a bug in an encoder must not become a cache), `UserError` for a full or
+        read-only disk.
         """
         X = np.ascontiguousarray(X, dtype=np.float32)
         if X.shape != (len(keys), self.spec.dim):
             raise ValueError(f"expected {(len(keys), self.spec.dim)} vectors, got {X.shape}")
         norms = np.linalg.norm(X, axis=1)
-        if not np.allclose(norms, 1.0, atol=1e-3):  # NaN fails as well
+        if not np.allclose(norms, 1.0, atol=UNIT):  # NaN fails as well
             raise ValueError(f"expected unit rows, got norms from {norms.min()} to {norms.max()}")
-        path = self._write_part(list(keys), X)
-        self._note(path, list(keys))
+        digests(keys)
+        names, first = np.unique(np.array(keys, dtype="S64"), return_index=True)
+        first.sort()
+        names, X = np.array(keys, dtype="S64")[first], X[first].astype(self.dtype, copy=False)
+        for start in range(0, len(names), ROWS_A_PART):
+            rows = slice(start, start + ROWS_A_PART)
+            part = write_rows_part(self.folder, self.spec, names[rows], X[rows], engine)
+            self._note([(part, names[rows])])
+            self._own.append(part)
+        if len(self._own) >= _OWN_PARTS:
+            own, self._own = self._own, []
+            with suppress(FileNotFoundError):  # somebody else has merged them
+                self._merge(own)
 
     def load(self, keys: Sequence[str]) -> F32:
         """(len(keys), dim) float32 unit rows in the order of `keys`.
 
-        Raises `UserError` for keys without a vector and for damaged parts.
+        Every block of rows that is read is checked. Raises `UserError` for keys without a vector
+        and for damaged parts.
         """
         self._scan()
-        absent = [key for key in keys if key not in self._where]
-        if absent:
-            raise UserError(
-                f"{len(absent):,} of {len(keys):,} photos have no '{self.spec.name}' embedding. "
-                f"Run `cli embed PHOTOS --encoder {self.spec.source}` to make them."
-            )
-        X = np.empty((len(keys), self.spec.dim), dtype=np.float32)
-        wanted: dict[Path, list[tuple[int, int]]] = {}
-        for position, key in enumerate(keys):
-            path, row = self._where[key]
-            wanted.setdefault(path, []).append((position, row))
-        for path, pairs in wanted.items():
+        asked, X = digests(keys), np.empty((len(keys), self.spec.dim), dtype=np.float32)
+        looked_again = False
+        while True:
+            with self._lock:
+                parts, where = self._parts, self._index.find(asked)
+            absent = int((where < 0).sum())
+            if absent:
+                raise UserError(
+                    f"{absent:,} of {len(keys):,} photos have no '{self.spec.name}' embedding. "
+                    f"{_how_to_make(self.spec)}"
+                )
             try:
-                _, vectors = self._read_part(path)
+                gather(parts, where, X)
+                return X
             except FileNotFoundError:  # merged by another process since we looked
                 self._forget()
-                return self.load(keys)
-            positions, rows = np.array(pairs).T
-            X[positions] = vectors[rows]
-        return X
+            except DamagedError:  # or written anew, with its rows at another place in the file
+                if looked_again:
+                    raise
+                looked_again = True
+                self._forget()
 
-    def compact(self) -> None:
+    def compact(self, force: bool = False) -> Compacted:
         """Merge many small parts into few; safe beside readers, writers and other merges.
 
-        Scratch files that a killed process left a day ago or earlier are removed.
+        A few parts stay as they are unless it is forced. Memory holds a block of rows. Scratch
+        files that a killed process left a day ago or earlier are removed.
         """
-        for scratch in self.folder.glob(".part-*.tmp"):
+        for path in left_over(self.folder):
             with suppress(OSError):
-                if time.time() - scratch.stat().st_mtime > _SECONDS_A_DAY:
-                    scratch.unlink()
-        parts = self._parts()
-        if len(parts) <= _FEW_PARTS:
-            return
-        with suppress(FileNotFoundError):  # somebody else is merging
-            self._merge(parts)
-        self._forget()
+                path.unlink()
+        before = part_paths(self.folder)
+        if len(before) > (1 if force else _FEW_PARTS):
+            with suppress(FileNotFoundError):  # somebody else is merging
+                for group in _groups([read_part(path, self.spec) for path in before]):
+                    self._merge(group)
+            self._forget()
+        after = part_paths(self.folder)
+        return Compacted(len(before), len(after), bytes_of(after))
 
-    def _merge(self, parts: list[Path]) -> None:
-        for group in self._groups(parts):
-            loaded = [self._read_part(path) for path in group]
-            rows = {key: X[i] for keys, X in loaded for i, key in enumerate(keys)}
-            merged = self._write_part(list(rows), np.stack(list(rows.values())))
-            for path in group:
-                if path != merged:
-                    path.unlink(missing_ok=True)
+    def _merge(self, group: Sequence[Part]) -> None:
+        part, keys = merge(self.folder, self.spec, group)
+        self._note([(part, keys)])
 
-    def _groups(self, parts: list[Path]) -> Iterator[list[Path]]:
-        group: list[Path] = []
-        total = 0
-        for path in parts:
-            rows = len(self._read_keys(path))
-            if group and total + rows > _ROWS_PER_MERGED_PART:
-                if len(group) > 1:
-                    yield group
-                group, total = [], 0
-            group.append(path)
-            total += rows
-        if len(group) > 1:
-            yield group
-
-    def _parts(self) -> list[Path]:
-        return sorted(self.folder.glob("part-*.h5"))
+    def _usual_dtype(self) -> str:
+        usual = rows_by_dtype(self._parts).most_common(1)
+        return usual[0][0] if usual else "float32"
 
     def _forget(self) -> None:
-        self._where.clear()
-        self._scanned.clear()
-        self._scan()
+        with self._lock:
+            self._index = KeyIndex()
+            self._parts: list[Part] = []  # by number; some may be gone
+            self._scanned: set[Path] = set()
+            self._own = []
+            self._scan()
 
     def _scan(self) -> None:
         """Note the parts not known yet, until two listings agree.
@@ -185,87 +218,73 @@ class EmbeddingStore:
         A listing taken while another process merges may miss both the old parts and the new.
         """
         listed: list[Path] = []
-        while (parts := self._parts()) != listed:
-            listed = parts
-            for path in parts:
-                if path not in self._scanned:
-                    with suppress(FileNotFoundError):
-                        self._note(path, self._read_keys(path))
+        with self._lock:
+            while (paths := part_paths(self.folder)) != listed:
+                listed, found = paths, []
+                for path in paths:
+                    if path not in self._scanned:
+                        with suppress(FileNotFoundError):
+                            part = read_part(path, self.spec)
+                            found.append((part, part.keys()))
+                self._note(found)
 
-    def _note(self, path: Path, keys: list[str]) -> None:
-        self._scanned.add(path)
-        for row, key in enumerate(keys):
-            self._where.setdefault(key, (path, row))
-
-    def _write_part(self, keys: list[str], X: F32) -> Path:
-        import h5py
-
-        encoded = np.array(keys, dtype="S64")
-        checksum = _checksum(encoded, X)
-        path = self.folder / f"part-{checksum[:16]}.h5"
-        # Built in memory and written by us: HDF5 itself leaves half a file on a full disk.
-        with h5py.File(path.name, "w", driver="core", backing_store=False) as part:
-            part.create_dataset("keys", data=encoded)
-            part.create_dataset("vectors", data=X)
-            part.attrs["format"] = FORMAT
-            part.attrs["spec"] = json.dumps(self.spec.to_json())
-            part.attrs["spec_digest"] = self.spec.digest
-            part.attrs["sha256"] = checksum
-            part.flush()
-            image = part.id.get_file_image()
-        write_bytes(path, image)
-        return path
-
-    def _read_keys(self, path: Path) -> list[str]:
-        with _opened(path, self.spec) as part:
-            return [key.decode("ascii") for key in part["keys"][:]]
-
-    def _read_part(self, path: Path) -> tuple[list[str], F32]:
-        with _opened(path, self.spec) as part:
-            keys, X = part["keys"][:], part["vectors"][:]
-            if X.shape != (len(keys), self.spec.dim) or _checksum(keys, X) != part.attrs["sha256"]:
-                raise _damaged(path, "its checksum does not match its content")
-            return [key.decode("ascii") for key in keys], X
+    def _note(self, found: Sequence[tuple[Part, NDArray[np.bytes_]]]) -> None:
+        if not found:
+            return
+        raw = b"".join(bytes.fromhex(keys.tobytes().decode("ascii")) for _, keys in found)
+        with self._lock:
+            first = len(self._parts)
+            self._parts += [part for part, _ in found]
+            at = [places(first + i, part.rows) for i, (part, _) in enumerate(found)]
+            self._index.add(raw, np.concatenate(at))
+            self._scanned.update(part.path for part, _ in found)
 
 
-@contextmanager
-def _opened(path: Path, spec: EncoderSpec) -> Iterator[Any]:
-    """An HDF5 part open for reading, with what may be wrong with it in words."""
-    import h5py
-
+def read_spec(folder: Path) -> EncoderSpec:
+    """The spec of the store in `folder`; a damaged `spec.json` is a `UserError`."""
+    path = folder / "spec.json"
     try:
-        part = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        if not path.exists():  # HDF5 has several words for a file that goes while it opens it
-            raise FileNotFoundError(path) from error
-        raise _damaged(path, "it is no readable HDF5 file") from error
-    try:
-        with part:
-            if part.attrs.get("spec_digest") != spec.digest:
-                raise UserError(
-                    f"{path} was made by another encoder spec than {path.parent / 'spec.json'} "
-                    f"says. {_rebuild(spec.source)}"
-                )
-            yield part
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise _damaged(path, "parts of it cannot be read") from error
+        return EncoderSpec.from_json(read_json(path))
+    except (UserError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged: {error} `cli store repair` writes it anew from what the parts "
+            f"say. Or run `cli embed PHOTOS --encoder {folder.name} --rebuild` to set the stored "
+            "vectors aside and make new ones."
+        ) from error
 
 
-def _checksum(keys: NDArray[np.bytes_], X: F32) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(keys).tobytes())
-    digest.update(np.ascontiguousarray(X, dtype=np.float32).data)
-    return digest.hexdigest()
+def _groups(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    """Parts of one dtype that together make one of at most `ROWS_A_PART` rows."""
+    for dtype in DTYPES.values():
+        group: list[Part] = []
+        for part in parts:
+            if part.dtype != dtype:
+                continue
+            if group and sum(p.rows for p in group) + part.rows > ROWS_A_PART:
+                if len(group) > 1:
+                    yield group
+                group = []
+            group.append(part)
+        if len(group) > 1:
+            yield group
 
 
-def _rebuild(source: str) -> str:
-    return (
-        f"Run `cli embed PHOTOS --encoder {source} --rebuild` to set the stored vectors aside "
-        "and make new ones."
-    )
+def rows_by_dtype(parts: Sequence[Part]) -> Counter[str]:
+    rows: Counter[str] = Counter()
+    for part in parts:
+        rows[part.dtype.name] += part.rows
+    return rows
 
 
-def _damaged(path: Path, why: str) -> UserError:
-    return UserError(
-        f"{path} is damaged: {why}. Move it out of the folder and run `cli embed PHOTOS` again: "
-        "only its photos are computed anew."
-    )
+def bytes_of(paths: Sequence[Path]) -> int:
+    total = 0
+    for path in paths:
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
+def _how_to_make(spec: EncoderSpec) -> str:
+    if spec.library == IMPORTED:
+        return "Its vectors were imported: add them with `cli store import`."
+    return f"Run `cli embed PHOTOS --encoder {spec.source}` to make them."
