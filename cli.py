@@ -26,11 +26,11 @@ app = typer.Typer(
 INTERRUPTED = 130
 
 
-def one_of(*choices: str) -> Callable[[str], str]:
+def one_of(*choices: str) -> Callable[[Any], Any]:
     """A callback that refuses any other word and names the nearest right one."""
 
-    def check(word: str) -> str:
-        if word not in choices:
+    def check(word: str | None) -> str | None:
+        if word is not None and word not in choices:
             raise typer.BadParameter(f"'{word}'. {did_you_mean(word, choices)}")
         return word
 
@@ -65,10 +65,20 @@ DeviceOption = Annotated[
         help="Where the encoder runs; auto takes a GPU where there is one.",
     ),
 ]  # fmt: skip
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|openvino|torch", callback=one_of("auto", "openvino", "torch"),
+        help="What runs the network; auto takes OpenVINO on a processor.",
+    ),
+]  # fmt: skip
 BatchOption = Annotated[
     str,
-    typer.Option(metavar="auto|N", callback=batch_size, help="Photos a forward pass."),
-]
+    typer.Option(
+        metavar="auto|N", callback=batch_size,
+        help="Photos under way at a time: what a crash can cost.",
+    ),
+]  # fmt: skip
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Exit with 1 when a photo or row was left out.")
 ]
@@ -123,8 +133,61 @@ def embed_command(
     label: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="The column to learn; family by default.")
     ] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fast|balanced|best",
+            callback=one_of("fast", "balanced", "best"),
+            help="Encoders and views by what they cost, in place of --encoder.",
+        ),
+    ] = None,
+    views: Annotated[
+        str | None,
+        typer.Option(
+            metavar="center|squash|full|flip|both|three|five",
+            callback=one_of("center", "squash", "full", "flip", "both", "three", "five"),
+            help="Which squares of a photo are encoded.",
+        ),
+    ] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            metavar="avg|gem|layers",
+            callback=one_of("avg", "gem", "layers"),
+            help="How a feature map becomes a vector; avg is the network's own way.",
+        ),
+    ] = None,
+    join: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mean|concat",
+            callback=one_of("mean", "concat"),
+            help="Views averaged, or side by side.",
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|fp32|bf16|fp16",
+            callback=one_of("auto", "fp32", "bf16", "fp16"),
+            help="Of the network's arithmetic.",
+        ),
+    ] = None,
     device: DeviceOption = "auto",
+    engine: EngineOption = "auto",
     batch_size: BatchOption = "auto",
+    store_dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="float32|float16",
+            callback=one_of("float32", "float16"),
+            show_default="as the store has it",
+            help="Of the vectors on the disk.",
+        ),
+    ] = None,
+    urls: Annotated[
+        bool, typer.Option("--urls", help="Fetch photos that a table names by https:// address.")
+    ] = False,
     rebuild: Annotated[
         bool,
         typer.Option("--rebuild", help="Set the stored vectors aside (kept) and make new ones."),
@@ -134,13 +197,13 @@ def embed_command(
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """Turn photos into vectors; what is known is not computed again."""
-    from embed.encoders import DEFAULT_ENCODER
-    from embed.ingest import embed_collection
+    from embed.encoder import Choice
+    from embed.ingest import HowToEmbed, embed_collection
+    from embed.variants import chosen_encoders
 
-    report = embed_collection(
-        Workspace(workspace), photos, table, label, encoder or [DEFAULT_ENCODER], device,
-        number(batch_size), rebuild,
-    )  # fmt: skip
+    names = chosen_encoders(encoder, quality, views, pool, join, precision)
+    how = HowToEmbed(Choice(device, engine), number(batch_size), rebuild, store_dtype, urls)
+    report = embed_collection(Workspace(workspace), photos, table, label, names, how)
     if as_json:
         print_json(asdict(report))
         left_out(report.problems, report.skipped, strict)
@@ -333,6 +396,7 @@ def predict_command(
     ] = "table",
     output: Annotated[Path | None, typer.Option(help="Write to a file instead.")] = None,
     device: DeviceOption = "auto",
+    engine: EngineOption = "auto",
     batch_size: BatchOption = "auto",
     strict: StrictOption = False,
     workspace: WorkspaceOption = Path(),
@@ -340,11 +404,12 @@ def predict_command(
     """Tell the family of new photos."""
     from classify.predict import predict
     from classify.runs import named_run
+    from embed.encoder import Choice
     from embed.files import write_text
 
     place = Workspace(workspace)
     chosen = named_run(place, run)
-    report = predict(place, chosen, photos, device, number(batch_size))
+    report = predict(place, chosen, photos, Choice(device, engine), number(batch_size))
     text = report.as_text(form, top, chosen.config.label)
     if output is None:
         print(text, end="")
@@ -365,13 +430,16 @@ def search_command(
     ] = None,
     encoder: EncoderOption = None,
     device: DeviceOption = "auto",
+    engine: EngineOption = "auto",
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """Find the photos that look most alike."""
+    from embed.encoder import Choice
     from retrieval.lookalikes import find_lookalikes
 
-    hits, label = find_lookalikes(Workspace(workspace), photo, k, encoder, device, gallery)
+    choice = Choice(device, engine)
+    hits, label = find_lookalikes(Workspace(workspace), photo, k, encoder, choice, gallery)
     if as_json:
         print_json(hits)
         return
@@ -416,9 +484,17 @@ def sweep_command(
         raise typer.Exit(1)
 
 
-@app.command("encoders", epilog="Example: cli encoders")
-def encoders_command(as_json: JsonOption = False, workspace: WorkspaceOption = Path()) -> None:
-    """List the encoders that `--encoder` takes."""
+encoders_app = typer.Typer(rich_markup_mode=None)
+app.add_typer(encoders_app, name="encoders")
+
+
+@encoders_app.callback(invoke_without_command=True, epilog="Example: cli encoders")
+def encoders_command(
+    context: typer.Context, as_json: JsonOption = False, workspace: WorkspaceOption = Path()
+) -> None:
+    """List the encoders that `--encoder` takes; `show` one."""
+    if context.invoked_subcommand:
+        return
     from embed.encoders import FORMS, NAMES
     from embed.vectors import vector_counts
 
@@ -429,6 +505,205 @@ def encoders_command(as_json: JsonOption = False, workspace: WorkspaceOption = P
     print_table({"--encoder": name, "what": what} for name, what in (NAMES | FORMS).items())
     for name, n in here.items():
         print(f"Here: {counted(n, 'vector')} of {name}")
+
+
+@encoders_app.command("show", epilog="Example: cli encoders show efficientnet-lite0@full")
+def show_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As --encoder takes it.")],
+    device: DeviceOption = "auto",
+    engine: EngineOption = "auto",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Show all that an encoder's vectors depend on."""
+    from embed.cards import encoder_card
+    from embed.encoder import Choice
+
+    card = encoder_card(Workspace(workspace), name, Choice(device, engine))
+    if as_json:
+        print_json(card)
+        return
+    differs = card.pop("differs", [])
+    transform = card.pop("transform")
+    for field, value in (card | {f"transform.{k}": v for k, v in transform.items()}).items():
+        print(f"{field:24} {value}")
+    say([f"the stored vectors are of another spec ({'; '.join(differs)})"] if differs else [])
+
+
+store_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(store_app, name="store", help="Look after the stored vectors.")
+StoreOption = Annotated[
+    list[str] | None,
+    typer.Option("--encoder", metavar="NAME", help="Whose vectors; all there are by default."),
+]
+
+
+@store_app.command("info", epilog="Example: cli store info")
+def store_info_command(
+    encoder: StoreOption = None, as_json: JsonOption = False, workspace: WorkspaceOption = Path()
+) -> None:
+    """Show what is stored, and what made it."""
+    from embed.vectors import store_folders
+    from embed.verify import store_info
+
+    found = [store_info(folder) for folder in store_folders(Workspace(workspace), encoder)]
+    if as_json:
+        print_json(found)
+        return
+    for info in found:
+        spec, kinds = info["spec"], ", ".join(info["dtypes"])
+        print(
+            f"{info['encoder']}: {info['rows']:,} vectors of {spec['dim']:,} numbers ({kinds}) "
+            f"in {counted(info['parts'], 'part')}, {info['bytes'] / 1e6:,.1f} MB"
+        )
+        made = f"{spec['library']}, {spec['architecture']}, {spec['precision']}"
+        print(f"  spec {info['spec_digest']}: {made}")
+        for by in info["made_by"]:
+            versions = ", ".join(f"{k} {v}" for k, v in by.get("versions", {}).items())
+            print(f"  {by['rows']:,} by {by['engine']} ({by['date']}; {versions})")
+
+
+@store_app.command("verify", epilog="Example: cli store verify")
+def store_verify_command(
+    encoder: StoreOption = None, as_json: JsonOption = False, workspace: WorkspaceOption = Path()
+) -> None:
+    """Read every byte and say what is wrong; exit with 1 where something is."""
+    from embed.vectors import store_folders
+    from embed.verify import verify
+
+    checked = [verify(folder) for folder in store_folders(Workspace(workspace), encoder)]
+    if as_json:
+        print_json([asdict(one) for one in checked])
+    for one in [] if as_json else checked:
+        state = "all as they were written" if one.clean else counted(len(one.findings), "finding")
+        print(
+            f"{one.encoder}: {one.rows:,} vectors in {counted(one.parts, 'part')}, "
+            f"{one.bytes / 1e6:,.1f} MB: {state}"
+        )
+        print_findings(one.findings)
+        if not one.clean:
+            print(f"Mend it: cli store repair --encoder {one.encoder}")
+    if not all(one.clean for one in checked):
+        raise typer.Exit(1)
+
+
+@store_app.command("repair", epilog="Example: cli store repair")
+def store_repair_command(
+    encoder: StoreOption = None,
+    device: DeviceOption = "auto",
+    engine: EngineOption = "auto",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Set what is bad aside (kept), and embed just those photos again."""
+    from embed.encoder import Choice
+    from embed.ingest import HowToEmbed, repair_store
+    from embed.vectors import store_folders
+
+    place, how = Workspace(workspace), HowToEmbed(Choice(device, engine))
+    done = [repair_store(place, folder, how) for folder in store_folders(place, encoder)]
+    if as_json:
+        print_json([asdict(one) for one in done])
+        return
+    for one in done:
+        print_findings(one.findings, repaired=True)
+        print(
+            f"{one.folder.name}: {counted(len(one.findings), 'finding')}, {one.lost:,} vectors "
+            f"set aside, {one.encoded:,} encoded"
+        )
+        say(one.notes)
+        for problem in one.problems:
+            print(f"Without a vector: {problem.where}: {problem.reason}", file=sys.stderr)
+
+
+@store_app.command("compact", epilog="Example: cli store compact")
+def store_compact_command(
+    encoder: StoreOption = None, as_json: JsonOption = False, workspace: WorkspaceOption = Path()
+) -> None:
+    """Merge the parts into as few as can be."""
+    from embed.store import EmbeddingStore
+    from embed.vectors import store_folders
+
+    folders = store_folders(Workspace(workspace), encoder)
+    done = {folder.name: EmbeddingStore.open(folder).compact(force=True) for folder in folders}
+    if as_json:
+        print_json({name: asdict(one) for name, one in done.items()})
+        return
+    for name, one in done.items():
+        print(
+            f"{name}: {counted(one.parts_before, 'part')} became {one.parts_after:,}, "
+            f"{one.bytes / 1e6:,.1f} MB"
+        )
+
+
+@store_app.command("export", epilog="Example: cli store export vectors.parquet --form parquet")
+def store_export_command(
+    to: Annotated[Path, typer.Argument(metavar="TO", help="A new file or folder.")],
+    form: Annotated[
+        str,
+        typer.Option(
+            metavar="parquet|csv|clip-retrieval|ann-benchmarks",
+            callback=one_of("parquet", "csv", "clip-retrieval", "ann-benchmarks"),
+            help="How to write them.",
+        ),
+    ] = "parquet",
+    encoder: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Whose vectors; by default of the last embed."),
+    ] = None,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Write the collection's vectors for other programs."""
+    from embed.vectors import export_vectors
+
+    done = export_vectors(Workspace(workspace), encoder, to, form)
+    if as_json:
+        print_json(asdict(done))
+        return
+    size = f"{done.bytes / 1e6:,.1f} MB"
+    print(f"{done.rows:,} rows of {done.dim:,} numbers in {done.path}, {size}")
+    say(done.notes)
+
+
+@store_app.command("import", epilog="Example: cli store import v.npy --table v.csv --name theirs")
+def store_import_command(
+    vectors: Annotated[
+        Path, typer.Argument(metavar="VECTORS", help="A .npy, a Parquet file, or a folder.")
+    ],
+    name: Annotated[str, typer.Option(metavar="NAME", help="What to call the vectors here.")],
+    table: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="CSV or Parquet, one row a vector.")
+    ] = None,
+    photos: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where the table's paths start.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="DIGEST", help="Of the network's weights, if known.")
+    ] = None,
+    strict: StrictOption = False,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Take in vectors that were made elsewhere."""
+    from embed.ingest import import_collection
+
+    done, skipped = import_collection(Workspace(workspace), name, vectors, table, photos, weights)
+    if as_json:
+        print_json(asdict(done))
+    else:
+        print(
+            f"{done.name}: {done.rows:,} vectors of {done.dim:,} numbers "
+            f"({done.added:,} new, {done.known:,} known)"
+        )
+        say(done.notes)
+    left_out(done.problems, skipped, strict)
+
+
+def print_findings(findings: Iterable[Any], repaired: bool = False) -> None:
+    for one in findings:
+        rows = "" if one.rows is None else f" ({counted(one.rows, 'row')})"
+        print(f"{one.file}: {one.reason}{rows}{f': {one.repair}' if repaired else ''}")
 
 
 @app.command("info", epilog="Example: cli info")

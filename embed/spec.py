@@ -9,6 +9,7 @@ from embed.transform import Transform
 
 # A name and where the weights lie do not change a vector; everything else does.
 _NOT_IDENTITY = ("name", "source")
+RECIPE = 1  # goes up with any change of this program that changes vectors
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,15 @@ class EncoderSpec:
 
     name: str  # what the user calls it, and the store's folder
     source: str  # what `open_encoder` takes to load it again
-    library: str  # timm, open_clip or familia
+    library: str  # what builds the network, with its major version: "timm 1"
     architecture: str
     weights: str  # digest of the weights
     dim: int
-    pooling: str
-    precision: str
-    transform: Transform
+    pooling: str  # avg (the network's own), gem, layers
+    precision: str  # of the forward pass; vectors are float32
+    transform: Transform  # with the views
+    join: str = "mean"  # of the views: their weighted mean, or side by side
+    recipe: int = RECIPE
 
     @property
     def digest(self) -> str:
@@ -47,9 +50,14 @@ class EncoderSpec:
 
     def differences(self, other: "EncoderSpec") -> list[str]:
         """`field: mine, not theirs` for every field that changes vectors and differs."""
-        mine, theirs = asdict(self), asdict(other)
+        mine, theirs = _flat(self), _flat(other)
         return [
             f"{field}: {mine[field]}, not {theirs[field]}"
             for field in mine
             if field not in _NOT_IDENTITY and mine[field] != theirs[field]
         ]
+
+
+def _flat(spec: EncoderSpec) -> dict[str, Any]:
+    fields = asdict(spec)
+    return {**fields, **{f"transform.{k}": v for k, v in fields.pop("transform").items()}}

@@ -1,12 +1,16 @@
 """The vectors of a workspace's photos, from one encoder or several side by side."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embed.encoders import DEFAULT_ENCODER, encoder_name
+from embed.collection import load_collection
+from embed.encoders import encoder_name
 from embed.errors import UserError, did_you_mean
+from embed.exchange import Exported, export
+from embed.files import read_json, write_json
 from embed.store import EmbeddingStore
 from embed.workspace import Workspace, slug
 
@@ -14,8 +18,8 @@ F32 = NDArray[np.float32]
 
 
 def open_stores(workspace: Workspace, encoders: Sequence[str] | None) -> list[EmbeddingStore]:
-    """The stores of the named encoders; by default the only one, or the default encoder's."""
-    names = [encoder_name(text) for text in encoders] if encoders else [_only(workspace)]
+    """The stores of the named encoders; by default those of the last `embed`."""
+    names = [encoder_name(text) for text in encoders] if encoders else _latest(workspace)
     there = stored_encoders(workspace)
     for text, name in zip(encoders or [], names, strict=False):
         if there and slug(name) not in there:
@@ -24,6 +28,28 @@ def open_stores(workspace: Workspace, encoders: Sequence[str] | None) -> list[Em
                 f"Or make them: `cli embed PHOTOS --encoder {text}`."
             )
     return [EmbeddingStore.open(workspace.store(name)) for name in dict.fromkeys(names)]
+
+
+def store_folders(workspace: Workspace, encoders: Sequence[str] | None) -> list[Path]:
+    """Where the vectors of the named encoders lie, damaged or not; by default of all there are."""
+    there = stored_encoders(workspace)
+    if not there:
+        raise UserError("There are no embeddings here yet. Run `cli embed PHOTOS` first.")
+    for text in encoders or []:
+        if slug(encoder_name(text)) not in there:
+            raise UserError(
+                f"There are no embeddings of '{text}' here. {did_you_mean(text, there)}"
+            )
+    return [workspace.store(encoder_name(text)) for text in encoders or there]
+
+
+def export_vectors(workspace: Workspace, encoder: str | None, to: Path, form: str) -> Exported:
+    """The collection's vectors of one encoder to a new file or folder (see `export`)."""
+    stores = open_stores(workspace, [encoder] if encoder else None)
+    if len(stores) > 1:
+        names = ", ".join(store.spec.name for store in stores)
+        raise UserError(f"The last embed used {names}. Choose one with --encoder NAME.")
+    return export(stores[0], load_collection(workspace.collection).rows, to, form)
 
 
 def load_vectors(stores: Sequence[EmbeddingStore], keys: Sequence[str]) -> F32:
@@ -38,8 +64,11 @@ def side_by_side(blocks: Sequence[F32]) -> F32:
 
 def stored_encoders(workspace: Workspace) -> list[str]:
     """Folder names of the encoders with embeddings here; those set aside do not count."""
-    folders = sorted(path.parent for path in workspace.embeddings.glob("*/spec.json"))
-    return [folder.name for folder in folders if ".old-" not in folder.name]
+    files = [
+        p for name in ("spec.json", "part-*.h5") for p in workspace.embeddings.glob(f"*/{name}")
+    ]
+    names = {path.parent.name for path in files}
+    return sorted(name for name in names if ".old-" not in name)
 
 
 def vector_counts(workspace: Workspace) -> dict[str, int]:
@@ -48,16 +77,25 @@ def vector_counts(workspace: Workspace) -> dict[str, int]:
     return {store.spec.name: len(store) for store in stores}
 
 
-def _only(workspace: Workspace) -> str:
-    names = stored_encoders(workspace)
-    if not names:
+def note_latest(workspace: Workspace, names: Sequence[str]) -> None:
+    """Write down which encoders `embed` used: what comes after uses them unless told otherwise."""
+    write_json(workspace.latest, {"encoders": list(names)})
+
+
+def _latest(workspace: Workspace) -> list[str]:
+    there = stored_encoders(workspace)
+    if not there:
         raise UserError("There are no embeddings here yet. Run `cli embed PHOTOS` first.")
-    if len(names) == 1:
-        return names[0]
-    if DEFAULT_ENCODER in names:
-        return DEFAULT_ENCODER
+    try:
+        names = [str(name) for name in read_json(workspace.latest)["encoders"]]
+    except (UserError, KeyError, TypeError):
+        names = []
+    if names and all(slug(name) in there for name in names):
+        return names
+    if len(there) == 1:
+        return there
     raise UserError(
-        f"There are embeddings of several encoders here: {', '.join(names)}. "
+        f"There are embeddings of several encoders here: {', '.join(there)}. "
         "Choose with --encoder NAME (several times to use them side by side), in a grid with "
         'encoders = ["NAME"].'
     )

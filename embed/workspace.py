@@ -31,6 +31,11 @@ class Workspace:
         return self.folder / "embeddings"
 
     @property
+    def latest(self) -> Path:
+        """Which encoders the last `embed` used (JSON)."""
+        return self.embeddings / "latest.json"
+
+    @property
     def runs(self) -> Path:
         return self.folder / "runs"
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from embed.collection import load_collection
+from embed.encoder import Choice
 from embed.engine import embed_photos
 from embed.errors import UserError
 from embed.files import sha256
-from embed.ingest import open_lane
+from embed.ingest import HowToEmbed, open_lane
 from embed.store import EmbeddingStore
 from embed.vectors import load_vectors, open_stores
 from embed.workspace import Workspace
@@ -21,7 +22,7 @@ def find_lookalikes(
     query: str,
     k: int,
     encoders: Sequence[str] | None = None,
-    device: str = "auto",
+    choice: Choice | None = None,
     gallery: Path | None = None,
 ) -> tuple[list[dict[str, Any]], str | None]:
     """The `k` hits of a photo's path or a row's id, best first, and the name of the label column.
@@ -40,11 +41,11 @@ def find_lookalikes(
     queries: dict[Any, Tile]
     if len(own) or not Path(query).exists():
         hits = search(rows, X, query, k, index=index)  # an unknown id is an error here
-        queries = {query: Tile(Path(own["path"].iloc[0]), _label_of(own, label), name=query)}
+        queries = {query: Tile(own["path"].iloc[0], _label_of(own, label), name=query)}
     else:
-        x, key = _encoded(workspace, Path(query), stores, device)
+        x, key = _encoded(workspace, Path(query), stores, choice)
         hits = search(rows, X, x, k, key, index)
-        queries = {0: Tile(Path(query).absolute(), name=query)}
+        queries = {0: Tile(str(Path(query).absolute()), name=query)}
     if gallery is not None:
         sections = sections_of(hits, queries, label)
         write_gallery(gallery, f"Look-alikes of {Path(query).name}", sections, label=label or "")
@@ -52,17 +53,17 @@ def find_lookalikes(
 
 
 def _encoded(
-    workspace: Workspace, photo: Path, stores: Sequence[EmbeddingStore], device: str
+    workspace: Workspace, photo: Path, stores: Sequence[EmbeddingStore], choice: Choice | None
 ) -> tuple[Any, str]:
     """The query's vector and key; the vector goes to the store, so asking again is free."""
     if photo.is_dir():
         raise UserError(f"{photo} is a folder. `cli search` takes one photo, or the id of a row.")
-    lanes = [open_lane(workspace, store.spec.source, device) for store in stores]
-    done = embed_photos([str(photo)], lanes, {})
+    how = HowToEmbed(choice or Choice())
+    lanes = [open_lane(workspace, store.spec.source, how) for store in stores]
+    done = embed_photos([str(photo)], lanes)
     if done.problems:
         raise UserError(f"{photo} cannot be read: {done.problems[str(photo)]}.")
-    key = done.stamps[str(photo)].key
-    return load_vectors([lane.store for lane in lanes], [key])[0], key
+    return load_vectors([lane.store for lane in lanes], done.keys)[0], done.keys[0]
 
 
 def _label_of(own: Any, label: str | None) -> str | None:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,15 @@ import cli
 
 SHARED = os.environ.get("FAMILIA_SHARED")
 needs_shared = pytest.mark.skipif(not SHARED, reason="FAMILIA_SHARED is not set")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiled networks of the tests are the tests' own, whatever the user has cached."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAMILIA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
 
 COLOURS = {
     "felidae": (200, 120, 40),
@@ -66,3 +75,28 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
         return Result(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def bioclip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """BioCLIP's true architecture (ViT-B/16) with random weights, as the hub lays it out."""
+    import json
+
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("hub") / "bioclip-copy"
+    folder.mkdir()
+    torch.manual_seed(1)
+    model = open_clip.create_model("ViT-B-16")
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    config = {
+        "model_cfg": open_clip.get_model_config("ViT-B-16"),
+        "preprocess_cfg": {
+            "mean": [0.48145466, 0.4578275, 0.40821073],
+            "std": [0.26862954, 0.26130258, 0.27577711],
+        },
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    return folder

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import cli
-from embed.encoders import PixelEncoder
+from embed.encoder import PixelEncoder
 from embed.images import decode
 
 Run = Callable[..., Any]
@@ -317,6 +317,7 @@ def test_a_grid_that_names_its_encoder_needs_no_default(
     copy = tmp_path / "copy"
     shutil.copytree(workspace, copy)
     shutil.copytree(copy / "embeddings" / "pixels", copy / "embeddings" / "again")
+    (copy / "embeddings" / "latest.json").unlink()  # else the last embed's is the default
     grid = tmp_path / "one.toml"
     grid.write_text('heads = ["knn"]\nfolds = 3\n')
     refused = run("sweep", grid, "-w", copy)
