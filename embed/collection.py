@@ -41,6 +41,7 @@ __all__ = [
 
 COURSE_TABLE = "metadata.csv"  # a folder or archive with such a table needs no --table
 
+_ROWS_A_GROUP = 8192  # bounds what the writer holds
 _METADATA = b"familia"  # in the Parquet schema: {"label": …, "root": …} as JSON
 
 
@@ -109,7 +110,7 @@ def save_collection(rows: Any, label: str | None, root: Path, path: Path) -> Non
     about = json.dumps({"label": label, "root": str(root)}).encode()
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _METADATA: about})
     with whole_file(path) as scratch:
-        pq.write_table(table, scratch)
+        pq.write_table(table, scratch, row_group_size=_ROWS_A_GROUP)
 
 
 def load_collection(path: Path) -> Collection:

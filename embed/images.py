@@ -76,7 +76,9 @@ def read_bytes(path: Path) -> bytes:
     if size <= MAX_BYTES:
         try:
             with path.open("rb") as handle:
-                data = handle.read(MAX_BYTES + 1)
+                data = handle.read(size + 1)  # what is asked for is set aside in memory
+                if len(data) > size:  # it grew meanwhile
+                    data += handle.read(MAX_BYTES + 1 - len(data))
         except OSError as error:
             raise _unreadable(path, error) from error
         size = len(data)
