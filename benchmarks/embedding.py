@@ -117,7 +117,7 @@ def measure() -> str:
         photos = species(shared, 1024)
         lines.append(row("Lite0, 300 px", "efficientnet-lite0", photos))
         lines.append(row("Lite0, 12 MP", "efficientnet-lite0", enlarged(photos[::16], folder)))
-        for architecture, n in (("ViT-B-32", 192), ("ViT-B-16", 64)):
+        for architecture, n in (("ViT-B-32", 192), ("ViT-B-16", 192)):
             some = photos[:: len(photos) // n][:n]
             lines.append(row(f"{architecture}, 300 px", checkpoint(architecture, folder), some))
     return "\n".join(lines)

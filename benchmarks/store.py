@@ -52,7 +52,7 @@ def real_vectors() -> tuple[str, np.ndarray]:
             command = [sys.executable, "-m", "cli", "embed", str(photos), "-w", folder]
             subprocess.run(command, check=True, capture_output=True)
             keys = load_collection(workspace.collection).rows["key"].tolist()
-            (made,) = workspace.embeddings.iterdir()
+            (made,) = (path.parent for path in workspace.embeddings.glob("*/spec.json"))
             return "photos", EmbeddingStore.open(made).load(keys)
     rng = np.random.default_rng(0)
     X = np.repeat(rng.normal(size=(250, 1280)), 10, axis=0) + rng.normal(size=(2500, 1280))
