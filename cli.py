@@ -560,7 +560,8 @@ def store_info_command(
         print(f"  spec {info['spec_digest']}: {made}")
         for by in info["made_by"]:
             versions = ", ".join(f"{k} {v}" for k, v in by.get("versions", {}).items())
-            print(f"  {by['rows']:,} by {by['engine']} ({by['date']}; {versions})")
+            days = " to ".join(dict.fromkeys([by["from"], by["to"]]))
+            print(f"  {by['rows']:,} by {by['engine'] or 'unknown'} ({days}; {versions})")
 
 
 @store_app.command("verify", epilog="Example: cli store verify")
