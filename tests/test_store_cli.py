@@ -75,12 +75,13 @@ def test_repair_says_which_photo_is_gone(photos: Path, tmp_path: Path, run: Run)
     shutil.copytree(photos, copy)
     run("embed", copy, "-w", workspace, "--encoder", "pixels")
     flip(workspace)
-    (copy / "anatidae" / "03.png").unlink()
+    for gone in copy.glob("*/*[02468].png"):
+        gone.unlink()
     mended = run("store", "repair", "-w", workspace)
     assert mended.code == 0
     lost, encoded = re.search(r"(\d+) vectors set aside, (\d+) encoded", mended.out).groups()
-    assert int(encoded) == int(lost) - 1
-    assert "Without a vector: anatidae/03.png: does not exist" in mended.err
+    without = re.findall(r"Without a vector: \w+/\d[02468].png: does not exist", mended.err)
+    assert int(lost) - int(encoded) == len(without) > 0
 
 
 def test_compact(embedded: Path, run: Run) -> None:
