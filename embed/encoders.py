@@ -16,7 +16,6 @@ _LITES = {
 _HUB = {
     "bioclip": "imageomics/bioclip",
     "bioclip-2": "imageomics/bioclip-2",
-    "bioclip-2.5": "imageomics/bioclip-2.5-vith14",
 }
 NAMES = {
     "efficientnet-lite0": "1,280 numbers, packaged weights (ImageNet), the default",

@@ -137,8 +137,8 @@ def test_checkpoint_with_its_architecture(bioclip_folder: Path, tmp_path: Path) 
 
     checkpoint = tmp_path / "epoch_9.pt"
     torch.save(load_file(bioclip_folder / "open_clip_model.safetensors"), checkpoint)
-    encoder = open_encoder(f"openclip:ViT-B-16/{checkpoint}", Choice("cpu"))
-    folder = open_encoder(str(bioclip_folder), Choice("cpu"))
+    encoder = open_encoder(f"openclip:ViT-B-16/{checkpoint}", Choice("cpu", "torch"))
+    folder = open_encoder(str(bioclip_folder), Choice("cpu", "torch"))
     assert encoder.spec.weights == folder.spec.weights
     images = pictures(2)
     assert cosines(encode(encoder, images), encode(folder, images)).min() > 0.9999
