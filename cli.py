@@ -770,8 +770,11 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as ended:  # how typer ends a command, wrong usage and Ctrl-C among them
         code = ended.code if isinstance(ended.code, int) else 0
         if code == INTERRUPTED:
+            same = "the same command"
+            if "--rebuild" in arguments:
+                same += " without --rebuild"
             print(
-                "\nInterrupted. What was finished is saved; the same command goes on from there.",
+                f"\nInterrupted. What was finished is saved; {same} goes on from there.",
                 file=sys.stderr,
             )
         return code

@@ -238,6 +238,7 @@ class _Batches:
         self.result = result
         self.asked = size
         self.announce = announce
+        self.in_flight = 1
         self.size = 0  # the encoder is asked, and built, only when there is work
         self.rows: dict[str, U8] = {}
         self.waiting: deque[tuple[list[str], U8, Pending]] = deque()
@@ -266,11 +267,13 @@ class _Batches:
         encoder, store = self.lane.encoder, self.lane.store
         X = encoder.encode(witness.squares(encoder.spec))
         witness.check_witness(store.folder, encoder.spec, X, encoder.engine)
-        size = max(1, (self.asked or encoder.batch_size) // encoder.in_flight)
+        under_way = self.asked or encoder.batch_size
+        self.in_flight = min(encoder.in_flight, under_way)
+        size = under_way // self.in_flight
         if self.announce:
             print(
                 f"{encoder.spec.name}: {encoder.engine}; {workers()} threads decode, "
-                f"{encoder.in_flight} × {size} photos under way",
+                f"{self.in_flight} × {size} photos under way",
                 file=sys.stderr,
             )
         return size
@@ -283,7 +286,7 @@ class _Batches:
         if not keys:
             return
         squares = np.stack([rows[key] for key in keys])
-        while len(self.waiting) >= self.lane.encoder.in_flight:
+        while len(self.waiting) >= self.in_flight:
             self._finish()
         try:
             self.waiting.append((keys, squares, self.lane.encoder.start(squares)))

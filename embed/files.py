@@ -5,12 +5,15 @@ import errno
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from embed.errors import UserError
+
+_SECONDS_A_DAY = 86_400
 
 
 @contextmanager
@@ -32,6 +35,23 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             scratch.unlink(missing_ok=True)
+
+
+def left_over(folder: Path) -> list[Path]:
+    """Scratch files in `folder` of processes that were killed a day ago or earlier."""
+    found = []
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _SECONDS_A_DAY:
+                found.append(path)
+    return found
+
+
+def remove_left_over(folder: Path) -> None:
+    """Scratch files are nobody's: what they were to become is there, or is made again."""
+    for path in left_over(folder):
+        with suppress(OSError):
+            path.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

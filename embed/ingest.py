@@ -10,7 +10,7 @@ from embed.encoder import Choice
 from embed.encoders import encoder_name, open_encoder
 from embed.engine import Embedded, Lane, Stamps, embed_photos, readable_or_error
 from embed.errors import UserError
-from embed.files import read_json, write_rows
+from embed.files import read_json, remove_left_over, write_rows
 from embed.imports import Imported, import_vectors
 from embed.repair import set_bad_aside
 from embed.spec import EncoderSpec
@@ -71,6 +71,8 @@ def embed_collection(
     rows = with_stamps(collection.rows, done)
     save_collection(rows, collection.label, collection.root, workspace.collection)
     note_latest(workspace, [lane.encoder.spec.name for lane in lanes])
+    for folder in (workspace.folder, workspace.embeddings):
+        remove_left_over(folder)
     return EmbedReport(
         photos=len(rows),
         encoded=done.encoded,

@@ -8,12 +8,10 @@ arrays, so rows are read by their place, in threads, past HDF5's lock.
 
 import json
 import os
-import time
 import zlib
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -38,23 +36,12 @@ _BLOCKS_A_TASK = 16
 THREADS = min(4, os.cpu_count() or 1)
 _FOLD_BYTES = 8 * 1031
 ROW_BITS = 32
-_SECONDS_A_DAY = 86_400
 _HDF5_SAYS = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
 
 
 def part_paths(folder: Path) -> list[Path]:
     """The parts of the store in `folder`, by name."""
     return sorted(folder.glob("part-*.h5"))
-
-
-def left_over(folder: Path) -> list[Path]:
-    """Scratch files of processes that were killed a day ago or earlier."""
-    found = []
-    for path in folder.glob(".part-*.tmp"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _SECONDS_A_DAY:
-                found.append(path)
-    return found
 
 
 class PartError(UserError):

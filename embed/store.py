@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embed.errors import UserError
-from embed.files import mendable, read_json, write_json
+from embed.files import mendable, read_json, remove_left_over, write_json
 from embed.keys import KeyIndex, digests
 from embed.making import merge, write_rows_part
 from embed.parts import (
@@ -27,7 +27,6 @@ from embed.parts import (
     DamagedError,
     Part,
     gather,
-    left_over,
     part_paths,
     places,
     read_part,
@@ -184,9 +183,7 @@ class EmbeddingStore:
         A few parts stay as they are unless it is forced. Memory holds a block of rows. Scratch
         files that a killed process left a day ago or earlier are removed.
         """
-        for path in left_over(self.folder):
-            with suppress(OSError):
-                path.unlink()
+        remove_left_over(self.folder)
         before = part_paths(self.folder)
         if len(before) > (1 if force else _FEW_PARTS):
             with suppress(FileNotFoundError):  # somebody else is merging

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embed.errors import UserError
+from embed.files import left_over
 from embed.keys import repeated
 from embed.making import merged_makers
 from embed.parts import (
@@ -23,7 +24,6 @@ from embed.parts import (
     Part,
     PartError,
     gather,
-    left_over,
     part_paths,
     places,
     read_part,
