@@ -1,9 +1,9 @@
 """How does `embed` compare with its peers, on the same photos and the same weights?
 
-Photos of `FAMILIA_SHARED` (300 pixels), from files on disk to vectors: medians of 5 rounds (3
-with ViT-B/16) in which each takes its turn, start-up apart (building the model; for clip-retrieval all that its
-command does before the first batch). Ours hashes and saves as always. The PyTorch loops have
-`inference_mode`, channels-last, weights in the precision named (autocast was slower), and the
+Photos of `FAMILIA_SHARED` (300 pixels), from files on disk to vectors: medians of 5 rounds (3 with
+ViT-B/16) in which each takes its turn, start-up apart (building the model; for clip-retrieval all
+that its command does before the first batch). Ours hashes and saves as always. The PyTorch loops
+have `inference_mode`, channels-last, weights in the precision named (autocast was slower), and the
 fastest in a trial of batches of 8 or 32 and 0, 1 or as many DataLoader workers as there are cores;
 "memory kept" is the same with glibc told to keep freed memory, which few know to do.
 clip-retrieval's rate is from its own statistics, which leave out its start;
