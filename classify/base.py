@@ -1,5 +1,6 @@
 """What every head shares: centred unit rows, balancing inside `fit`, a state without pickle."""
 
+import json
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
@@ -8,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from classify.balance import resample
+from classify.balance import BALANCES, resample
 
 State = dict[str, np.ndarray[Any, Any]]
 
@@ -24,13 +25,16 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
 
     Every head first subtracts the training mean and scales rows back to length 1: angles between
     embeddings then spread over the sphere, which is what nearest neighbours and linear heads need
-    (Wang et al. 2019, SimpleShot). A new head is one file that fills in `_fit` and `_proba`, and a
-    line in `classify.heads.HEADS`.
+    (Wang et al. 2019, SimpleShot). Of several encoders side by side each is scaled by itself, so
+    that all count the same. A new head is one file that fills in `_fit` and `_proba`, and a line
+    in `classify.heads.HEADS`.
 
     Parameters
     ----------
-    balance : "none", "weights", "oversample" or "smote"; applied to the training rows in `fit`
+    balance : one of `classify.balance.BALANCES`; applied to the training rows in `fit`
     random_state : int
+    layout : widths of the encoders' blocks in `X`; () is one block of all columns. What stands
+        right of them are columns of the table (`classify.columns`)
 
     Attributes
     ----------
@@ -40,10 +44,15 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
     """
 
     name: ClassVar[str]
+    centred: ClassVar[bool] = True  # False: rows as the encoder gives them, to compare with texts
+    balances: ClassVar[tuple[str, ...]] = BALANCES  # those that mean something to this head
 
-    def __init__(self, balance: str = "none", random_state: int = 0) -> None:
+    def __init__(
+        self, balance: str = "none", random_state: int = 0, layout: tuple[int, ...] = ()
+    ) -> None:
         self.balance = balance
         self.random_state = random_state
+        self.layout = layout
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit on `X` (n, dim) float rows and their labels `y` (n,), of two classes or more."""
@@ -53,19 +62,32 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
         if len(self.classes_) < 2:
             raise ValueError(f"expected two classes or more, got one class: {self.classes_[0]}")
         self.mean_ = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
-        self._fit(unit_rows(X - self.mean_), index)
+        if not self.centred:
+            self.mean_ = np.zeros_like(self.mean_)
+        self.notes_ = np.array([], dtype=str)
+        self._fit(self._rows(X), index)
         return self
 
     def predict_proba(self, X: Any) -> Any:
         """Probabilities (n, C) float64, columns in the order of `classes_`, rows summing to 1."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
-        return self._proba(unit_rows(X - self.mean_))
+        return self._proba(self._rows(X))
 
     def predict(self, X: Any) -> Any:
         """The likeliest class of each row, (n,)."""
         likeliest = self.predict_proba(X).argmax(axis=1)
         return self.classes_[likeliest]
+
+    def _rows(self, X: Any) -> Any:
+        """Centred rows of length 1, to which every block of the layout gives the same share."""
+        rows = X - self.mean_
+        if len(self.layout) == 0:
+            return unit_rows(rows)
+        *blocks, table = np.split(rows, np.cumsum(self.layout), axis=1)
+        share = np.sqrt(rows.dtype.type(len(blocks)))
+        joined = np.hstack([*(unit_rows(block) / share for block in blocks), table])
+        return unit_rows(joined) if table.shape[1] else joined
 
     @abstractmethod
     def _fit(self, rows: Any, index: Any) -> None:
@@ -82,19 +104,30 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
         return new.X, np.searchsorted(self.classes_, new.y), new.weights
 
     def state(self) -> State:
-        """Parameters and fitted attributes as arrays of numbers, strings or bytes."""
+        """Parameters (as JSON; arrays by themselves) and fitted attributes, without any object."""
         check_is_fitted(self)
+        given = self.get_params()
+        arrays = {key: value for key, value in given.items() if isinstance(value, np.ndarray)}
+        plain = json.dumps({key: value for key, value in given.items() if key not in arrays})
         fitted = {key: value for key, value in vars(self).items() if key.endswith("_")}
-        return {key: _plain(value) for key, value in (self.get_params() | fitted).items()}
+        return {
+            "parameters": np.array(plain),
+            **{key: _plain(value) for key, value in (arrays | fitted).items()},
+        }
 
     @classmethod
     def from_state(cls, state: State) -> Self:
         """The head whose `state()` this is; it gives the same probabilities, bit for bit."""
-        values: dict[str, Any] = {
-            key: value if value.ndim else value.item() for key, value in state.items()
+        plain = json.loads(str(state["parameters"]))
+        given: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()
         }
-        head: Self = cls(**{key: values.pop(key) for key in cls().get_params()})
-        head.__dict__.update(values)
+        names = set(cls().get_params())
+        given |= {key: state[key] for key in names & state.keys()}
+        head: Self = cls(**given)
+        for key in state.keys() - names - {"parameters"}:
+            value = state[key]
+            setattr(head, key, value if value.ndim else value.item())
         return head
 
 

@@ -10,15 +10,15 @@ import numpy as np
 
 from classify.base import Head, State
 from classify.knn import Knn
-from classify.lgbm import Lgbm
+from classify.lgbm_columns import LgbmColumns
 from classify.logreg import LogReg
 from embed.errors import UserError, did_you_mean
 from embed.files import write_bytes
 
 __all__ = ["HEADS", "Head", "load_head", "make_head", "save_head"]
 
-HEADS: dict[str, type[Head]] = {head.name: head for head in (LogReg, Knn, Lgbm)}
-FORMAT = "familia-head-1"
+HEADS: dict[str, type[Head]] = {head.name: head for head in (LogReg, Knn, LgbmColumns)}
+FORMAT = "familia-head-2"
 # What reading a foreign file, or one with changed bytes, may raise; zipfile has RuntimeErrors.
 DAMAGE = (
     *(OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError),

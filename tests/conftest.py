@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import cli
+from classify.base import unit_rows
 
 SHARED = os.environ.get("FAMILIA_SHARED")
 needs_shared = pytest.mark.skipif(not SHARED, reason="FAMILIA_SHARED is not set")
@@ -23,6 +24,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FAMILIA_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+def embeddings(sizes: tuple[int, ...], dim: int = 20, spread: float = 0.6, seed: int = 0) -> Any:
+    """Unit rows (n, dim) float32 around one random centre a class, and class names."""
+    rng = np.random.default_rng(seed)
+    index = np.repeat(np.arange(len(sizes)), sizes)
+    X = np.random.default_rng(99).normal(size=(len(sizes), dim))[index]
+    X = X + spread * rng.normal(size=(len(index), dim))
+    return unit_rows(X.astype(np.float32)), np.array([f"family {c}" for c in index])
 
 
 COLOURS = {

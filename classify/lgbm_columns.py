@@ -31,7 +31,7 @@ PARAMETERS: dict[str, Any] = {
 }
 
 
-class Lgbm(Head):
+class LgbmColumns(Head):
     """LightGBM, multiclass, on the first 64 principal components, boosted from ridge log-odds.
 
     Trees alone need hundreds of photos a class to find linear borders in an embedding. So they
@@ -47,7 +47,7 @@ class Lgbm(Head):
     trees_ : (n_bytes,) uint8, LightGBM's own text of the model
     """
 
-    name = "lgbm"
+    name = "lgbm-columns"
 
     def _fit(self, rows: Any, index: Any) -> None:
         import lightgbm
