@@ -37,6 +37,18 @@ def one_of(*choices: str) -> Callable[[Any], Any]:
     return check
 
 
+def each_of(*choices: str) -> Callable[[Any], Any]:
+    """The same for an option that may be given several times."""
+    check = one_of(*choices)
+
+    def check_each(words: list[str] | None) -> list[str] | None:
+        for word in words or []:
+            check(word)
+        return words
+
+    return check_each
+
+
 def batch_size(text: str) -> str:
     if text != "auto" and not (text.isdecimal() and int(text) > 0):
         raise typer.BadParameter(f"'{text}' is neither auto nor a whole number above 0.")
@@ -82,6 +94,15 @@ BatchOption = Annotated[
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Exit with 1 when a photo or row was left out.")
 ]
+FormOption = Annotated[
+    str,
+    typer.Option(
+        metavar="table|csv|json|markdown|latex",
+        callback=one_of("table", "csv", "json", "markdown", "latex"),
+        help="How to print.",
+    ),
+]
+OutputOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write to a file instead.")]
 SplitOption = Annotated[str, typer.Option("--split", metavar="NAME", help="Which split to use.")]
 
 
@@ -248,24 +269,56 @@ def split_command(
         print("\n".join(report.lines()))
 
 
-@app.command("fit", epilog="Example: cli fit --head lgbm --balance smote")
+HEADS = ("logreg", "lgbm", "knn", "lda", "centroid", "tip", "zeroshot", "prior", "stack", "all")
+BALANCES = (
+    *("none", "weights", "oversample", "undersample"),
+    *("smote", "borderline-smote", "adasyn"),
+)
+LOSSES = ("cross-entropy", "balanced-softmax", "focal", "logit-adjusted")
+
+
+@app.command("fit", epilog="Example: cli fit --head lgbm --balance weights")
 def fit_command(
     head: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            metavar="logreg|lgbm|knn|stack|all",
-            callback=one_of("logreg", "lgbm", "knn", "stack", "all"),
-            help="Which head; all fits the three and their stack.",
+            metavar="|".join(HEADS),
+            callback=each_of(*HEADS),
+            show_default="all",
+            help="Which head; several times for several. all fits every one and their stack.",
         ),
-    ] = "all",
+    ] = None,
     balance: Annotated[
         str,
         typer.Option(
-            metavar="none|weights|oversample|smote",
-            callback=one_of("none", "weights", "oversample", "smote"),
+            metavar="|".join(BALANCES),
+            callback=one_of(*BALANCES),
             help="How rare classes are helped, inside the training folds.",
         ),
     ] = "none",
+    loss: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(LOSSES), callback=one_of(*LOSSES), help="What logreg minimises."
+        ),
+    ] = "cross-entropy",
+    lgbm_on: Annotated[
+        str,
+        typer.Option(
+            metavar="candidates|columns",
+            callback=one_of("candidates", "columns"),
+            help="lgbm: re-rank the likeliest classes, or trees on the columns of the vectors.",
+        ),
+    ] = "candidates",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with", metavar="COLUMN", help="A column of the table as a second input; repeatable."
+        ),
+    ] = None,
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Take a column that tells the label by itself.")
+    ] = False,
     encoder: EncoderOption = None,
     folds: Annotated[int, typer.Option(help="Folds of the out-of-fold predictions.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of folds, balancing and heads.")] = 0,
@@ -274,8 +327,20 @@ def fit_command(
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """Fit heads, with honest out-of-fold figures."""
-    from classify.fit import fit
+    from classify.fit import Request, fit
 
+    request = Request(
+        heads=tuple(head or ["all"]),
+        balance=balance,
+        loss=loss,
+        lgbm_on=lgbm_on,
+        encoders=encoder,
+        folds=folds,
+        seed=seed,
+        split=split,
+        columns=tuple(columns or ()),
+        allow_leak=allow_leak,
+    )
     runs: list[dict[str, Any]] = []
 
     def on_run(fitted: Any) -> None:
@@ -293,7 +358,7 @@ def fit_command(
         )
         say(fitted.notes)
 
-    notes = fit(Workspace(workspace), head, balance, encoder, folds, seed, split, on_run)
+    notes = fit(Workspace(workspace), request, on_run)
     if as_json:
         print_json({"runs": runs, "notes": notes})
     else:
@@ -304,33 +369,68 @@ def fit_command(
 @app.command("leaderboard", epilog="Example: cli leaderboard --test")
 def leaderboard_command(
     test: Annotated[bool, typer.Option("--test", help="Figures on the test photos.")] = False,
+    form: FormOption = "table",
+    output: OutputOption = None,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path(),
 ) -> None:
-    """Show all runs side by side, best first."""
+    """Show all runs side by side, and which differences mean something."""
     from classify.leaderboard import leaderboard
 
-    rows = leaderboard(Workspace(workspace), "test" if test else "oof")
+    board = leaderboard(Workspace(workspace), "test" if test else "oof")
+    write_or_print(board.as_text("json" if as_json else form), output)
+    say(board.notes)
+
+
+@app.command("compare", epilog="Example: cli compare lgbm logreg")
+def compare_command(
+    a: Annotated[str, typer.Argument(metavar="A", help="A run, or how its name begins.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another run.")],
+    test: Annotated[bool, typer.Option("--test", help="On the test photos.")] = False,
+    form: FormOption = "table",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Compare two runs, photo by photo."""
+    from classify.compare import compare
+    from classify.runs import named_run
+
+    place = Workspace(workspace)
+    runs = named_run(place, a), named_run(place, b)
+    found = compare(place, *runs, "test" if test else "oof")
+    print(found.as_text("json" if as_json else form), end="")
+    say(found.notes)
+
+
+@app.command("export", epilog="Example: cli export logreg --to onnx")
+def export_command(
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="A run; by default the best out of fold.")
+    ] = None,
+    to: Annotated[
+        str, typer.Option(metavar="onnx", callback=one_of("onnx"), help="The form.")
+    ] = "onnx",
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default="model.onnx in the run's folder", help="Where."),
+    ] = None,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Write a run's head for other programs, checked against the original."""
+    from classify.onnx_export import export_run
+    from classify.runs import named_run
+
+    place = Workspace(workspace)
+    done = export_run(place, named_run(place, run), to, output)
     if as_json:
-        print_json(rows)
+        print_json(asdict(done))
         return
-    print_table(
-        {
-            "run": row["run"],
-            "macro-F1": interval(row["macro_f1"]),
-            "accuracy": interval(row["accuracy"]),
-            "top-5": interval(row["top_5"]),
-            "log-loss": interval(row["log_loss"]),
-            "fit s": f"{row['fit_seconds']:.1f}",
-            "ms/photo": f"{row['predict_seconds_per_1000']:.2g}",
-            "MB": f"{row['model_bytes'] / 1e6:.1f}",
-        }
-        for row in rows
+    print(
+        f"{done.path}: {done.bytes / 1e6:,.1f} MB; {counted(done.rows, 'row')} compared with the "
+        f"original, largest difference {done.difference:.1g}"
     )
-    where = "test photos" if test else "out-of-fold on the training photos"
-    print(f"95% intervals; {where}.")
-    if len({row["data"] for row in rows}) > 1:
-        print("Note: not all runs had the same training photos, so compare within one data set.")
+    say(done.notes)
 
 
 @app.command("evaluate", epilog="Example: cli evaluate")
@@ -395,6 +495,10 @@ def predict_command(
         ),
     ] = "table",
     output: Annotated[Path | None, typer.Option(help="Write to a file instead.")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="One row a photo, for a run that takes columns too."),
+    ] = None,
     device: DeviceOption = "auto",
     engine: EngineOption = "auto",
     batch_size: BatchOption = "auto",
@@ -409,13 +513,14 @@ def predict_command(
 
     place = Workspace(workspace)
     chosen = named_run(place, run)
-    report = predict(place, chosen, photos, Choice(device, engine), number(batch_size))
+    report = predict(place, chosen, photos, Choice(device, engine), number(batch_size), table)
     text = report.as_text(form, top, chosen.config.label)
     if output is None:
         print(text, end="")
     else:
         write_text(output, text)
         print(f"{counted(len(report.ids), 'photo')} predicted by {chosen.name}: {output}")
+    say(report.notes)
     left_out(report.problems, report.skipped, strict)
 
 
@@ -721,6 +826,16 @@ def info_command(as_json: JsonOption = False, workspace: WorkspaceOption = Path(
         print(f"{name}: {lines[0] if len(lines) == 1 else ''}".rstrip())
         for line in lines if len(lines) > 1 else []:
             print(f"  {line}")
+
+
+def write_or_print(text: str, output: Path | None) -> None:
+    from embed.files import write_text
+
+    if output is None:
+        print(text, end="")
+    else:
+        write_text(output, text)
+        print(f"Written to {output}")
 
 
 def number(text: str) -> int | None:

@@ -1,6 +1,7 @@
 """Run every benchmark of this folder (or those named) and write RESULTS.md.
 
-A benchmark is a script with one question as its docstring and `measure() -> str`, Markdown.
+A benchmark is a script with one question as its docstring and `measure() -> str`, Markdown. What
+several of them share is in files whose names start with an underscore.
 """
 
 import importlib.util
@@ -46,7 +47,7 @@ def run_one(path: Path) -> str:
 
 
 def main(names: list[str]) -> None:
-    paths = [p for p in sorted(HERE.glob("*.py")) if p.name != "run.py"]
+    paths = [p for p in sorted(HERE.glob("[!_]*.py")) if p.name != "run.py"]
     old = RESULTS.read_text() if RESULTS.exists() else ""
     sections = dict(re.findall(r"(?ms)^## (\S+)\n(.*?)(?=^## |\Z)", old))
     for path in paths:

@@ -1,16 +1,20 @@
-"""Balancing unequal classes, on training rows only: class weights, copies, SMOTE."""
+"""Balancing unequal classes, on training rows only: weights, copies, fewer rows, SMOTE."""
 
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-Balance = Literal["none", "weights", "oversample", "smote"]
+from classify.smote import NEIGHBOURS, Mixtures, draw
+
+Balance = Literal[
+    "none", "weights", "oversample", "undersample", "smote", "borderline-smote", "adasyn"
+]
 BALANCES: tuple[str, ...] = get_args(Balance)
-NEIGHBOURS = 5
+SYNTHETIC = {"smote": "SMOTE", "borderline-smote": "Borderline-SMOTE", "adasyn": "ADASYN"}
 
 
 class Balanced(NamedTuple):
-    """Training rows after balancing: the real rows first and unchanged, then the added ones."""
+    """Training rows after balancing: the real rows that stay come first, then the added ones."""
 
     X: Any
     """(n + added, dim), dtype of the input"""
@@ -20,6 +24,22 @@ class Balanced(NamedTuple):
     """(n,) float64 with mean 1, or None"""
     notes: list[str]
     """What a reader of the result must know, in sentences."""
+    grown: Any
+    """Labels of the classes that got rows"""
+
+
+class Plan(NamedTuple):
+    """What balancing does to rows, without copying one."""
+
+    kept: Any
+    """(n_kept,) int64 numbers of the real rows that stay, rising"""
+    copies: Any
+    """(n_kept,) int64: how often each counts, itself included"""
+    mixtures: Mixtures | None
+    """New rows, numbered as the rows were before"""
+    weights: Any
+    """(n_kept,) float64 with mean 1, or None"""
+    notes: list[str]
 
 
 def resample(X: Any, y: Any, method: str, random_state: int = 0) -> Balanced:
@@ -28,58 +48,82 @@ def resample(X: Any, y: Any, method: str, random_state: int = 0) -> Balanced:
     - `none`: the rows as they are.
     - `weights`: the rows as they are; weight n / (C · n_c) for a row of class c.
     - `oversample`: copies of random rows until every class is as large as the largest.
-    - `smote`: rows on the segment between a row and one of its k nearest of the same class
-      (Chawla et al. 2002), k = min(5, n_c - 1); a class of one photo can only be copied.
+    - `undersample`: a random part of the rows, as many of every class as the smallest has; but
+      min(n_c, 5) at least, so that one class of one photo does not throw all others away.
+    - `smote`, `borderline-smote`, `adasyn`: rows between two of a class, see `classify.smote`;
+      a class of one photo can only be copied.
 
     Raises ValueError for another method.
     """
+    plan = plan_balance(X, y, method, random_state)
+    rows, labels = [X[plan.kept]], [y[plan.kept]]
+    copied = np.repeat(plan.kept, plan.copies - 1)
+    added = [y[copied]]
+    if len(copied):
+        rows.append(X[copied])
+    if plan.mixtures is not None:
+        rows.append(plan.mixtures.rows(X))
+        added.append(y[plan.mixtures.first])
+    grown = np.unique(np.concatenate(added))
+    joined = np.concatenate(rows), np.concatenate(labels + added)
+    return Balanced(*joined, plan.weights, plan.notes, grown)
+
+
+def plan_balance(X: Any, y: Any, method: str, random_state: int = 0) -> Plan:
+    """What `resample` does, as a plan: for those that need not hold the added rows in memory."""
+    if method not in BALANCES:
+        raise ValueError(f"balance must be one of {', '.join(BALANCES)}, got {method!r}")
     classes, index, counts = np.unique(y, return_inverse=True, return_counts=True)
-    if method == "none" or (method != "weights" and method in BALANCES and _equal(counts)):
-        return Balanced(X, y, None, [])
+    every, once = np.arange(len(y)), np.ones(len(y), dtype=np.int64)
     if method == "weights":
-        return Balanced(X, y, (len(y) / (len(classes) * counts))[index], [])
+        return Plan(every, once, None, class_weights(index), [])
+    if method == "none" or counts.min() == counts.max():
+        return Plan(every, once, None, None, [])
     if method == "oversample":
-        return _oversample(X, y, random_state)
-    if method == "smote":
-        return _smote(X, y, classes, counts, random_state)
-    raise ValueError(f"balance must be one of {', '.join(BALANCES)}, got {method!r}")
+        return Plan(every, _oversample(index, random_state), None, None, [])
+    if method == "undersample":
+        kept = _undersample(index, counts, random_state)
+        note = f"Undersampling trains on {len(kept):,} of {len(y):,} photos."
+        return Plan(kept, once[kept], None, None, [note] if len(kept) < len(y) else [])
+    drawn = draw(method, X, index, random_state)
+    single = counts == 1
+    copies = np.where(single[index], counts.max(), 1)
+    name = SYNTHETIC[method]
+    notes = _note(
+        f"{name} needs two photos of a class; copied instead, having one:", classes[single]
+    )
+    reason = "on the border" if method == "borderline-smote" else "near another class"
+    notes += _note(f"{name} found no photo {reason}; SMOTE instead:", classes[drawn.fallback])
+    return Plan(every, copies, drawn.mixtures, None, notes)
 
 
-def _equal(counts: Any) -> bool:
-    return bool(counts.min() == counts.max())
+def class_weights(index: Any) -> Any:
+    """(n,) weight n / (C · n_c) of rows of class numbers `index` (n,): every class counts alike."""
+    counts = np.bincount(index)
+    return (len(index) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[index]
 
 
-def _oversample(X: Any, y: Any, random_state: int) -> Balanced:
+def _oversample(index: Any, random_state: int) -> Any:
     from imblearn.over_sampling import RandomOverSampler
 
-    rows, labels = RandomOverSampler(random_state=random_state).fit_resample(X, y)
-    return Balanced(rows, labels, None, [])
+    sampler = RandomOverSampler(random_state=random_state)
+    sampler.fit_resample(np.arange(len(index))[:, None], index)
+    return np.bincount(sampler.sample_indices_)
 
 
-def _smote(X: Any, y: Any, classes: Any, counts: Any, random_state: int) -> Balanced:
-    from imblearn.over_sampling import SMOTE
+def _undersample(index: Any, counts: Any, random_state: int) -> Any:
+    from imblearn.under_sampling import RandomUnderSampler
 
-    rows, labels, largest = [X], [y], counts.max()
-    for k in range(1, NEIGHBOURS + 1):
-        chosen = (np.minimum(NEIGHBOURS, counts - 1) == k) & (counts < largest)
-        if chosen.any():
-            sampler = SMOTE(
-                sampling_strategy=dict.fromkeys(classes[chosen].tolist(), largest),
-                k_neighbors=k,
-                random_state=random_state,
-            )
-            more_rows, more_labels = sampler.fit_resample(X, y)
-            rows.append(more_rows[len(y) :])
-            labels.append(more_labels[len(y) :])
-    single = classes[(counts == 1) & (counts < largest)]
-    for label in single:
-        rows.append(np.repeat(X[y == label], largest - 1, axis=0))
-        labels.append(np.repeat(y[y == label], largest - 1))
-    return Balanced(np.concatenate(rows), np.concatenate(labels), None, _notes(single))
+    size = np.minimum(counts, max(counts.min(), NEIGHBOURS))
+    sampler = RandomUnderSampler(
+        sampling_strategy=dict(enumerate(size.tolist())), random_state=random_state
+    )
+    sampler.fit_resample(np.arange(len(index))[:, None], index)
+    return np.sort(sampler.sample_indices_)
 
 
-def _notes(single: Any) -> list[str]:
-    if not len(single):
+def _note(text: str, labels: Any) -> list[str]:
+    if not len(labels):
         return []
-    names = ", ".join(str(label) for label in single[:5]) + (", …" if len(single) > 5 else "")
-    return [f"SMOTE needs two photos of a class; copied instead, having one: {names}."]
+    names = ", ".join(str(label) for label in labels[:5]) + (", …" if len(labels) > 5 else "")
+    return [f"{text} {names}."]

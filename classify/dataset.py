@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.columns import parse_specs
 from classify.splits import Split, make_split
 from embed.collection import load_collection
 from embed.errors import UserError
@@ -34,6 +35,11 @@ class Dataset:
         return len(self.y)
 
     @property
+    def layout(self) -> tuple[int, ...]:
+        """Widths of the encoders' blocks in `X`."""
+        return tuple(self.X.shape[1:]) if len(self.specs) < 2 else tuple(s.dim for s in self.specs)
+
+    @property
     def ids(self) -> list[str]:
         return [str(value) for value in self.rows["id"]]
 
@@ -57,6 +63,14 @@ class Dataset:
     def vectors_digest(self) -> str:
         """The same over the encoder specs too: equal for equal `X` and `y`."""
         return sha256("\n".join([self.digest, *(s.digest for s in self.specs)]).encode())[:16]
+
+    def inputs_digest(self, columns: Sequence[str]) -> str:
+        """The same over the values of these columns too, NAME or NAME:KIND each."""
+        if not columns:
+            return self.vectors_digest
+        names = [spec.name for spec in parse_specs(columns, self.rows, self.label)]
+        lines = ["\t".join(map(str, row)) for row in self.rows[names].to_numpy()]
+        return sha256("\n".join([self.vectors_digest, *names, *lines]).encode())[:16]
 
 
 def load_dataset(

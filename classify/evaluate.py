@@ -8,8 +8,9 @@ import numpy as np
 
 from classify.dataset import Dataset, load_dataset
 from classify.figures import confusion_picture
-from classify.heads import load_head
 from classify.metrics import ALL_METRICS, confusion, intervals, per_class
+from classify.model_card import write_card
+from classify.predict import run_model
 from classify.runs import Predictions, Run, all_runs
 from embed.errors import UserError, did_you_mean
 from embed.files import write_json, write_rows
@@ -52,9 +53,9 @@ def evaluate(workspace: Workspace, run: Run, part: str = "test") -> Evaluation:
     dataset, notes = load_dataset(workspace, list(config.encoders), config.split)
     train, held_out = dataset.part("train"), dataset.part(part)
     _check_untouched(run, train, held_out, part)
-    head = load_head(run.model_file)
-    P, classes = head.predict_proba(held_out.X), np.asarray(head.classes_)
-    predictions = Predictions(held_out.ids, held_out.y, P, classes, group=held_out.group)
+    model = run_model(workspace, run)
+    P = model.predict_proba(held_out.X, held_out.rows)
+    predictions = Predictions(held_out.ids, held_out.y, P, model.classes_, group=held_out.group)
     notes += _unseen_classes(predictions) + _looked_before(workspace, run, part)
     figures = intervals(predictions.y_index, predictions.P, ALL_METRICS, groups=held_out.group)
     table = per_class(predictions.y_index, predictions.P, predictions.classes)
@@ -65,6 +66,7 @@ def evaluate(workspace: Workspace, run: Run, part: str = "test") -> Evaluation:
     _write_confusion(predictions, folder)
     _write_errors(errors, train, held_out, folder, run)
     write_json(folder / "metrics.json", figures)  # last: it says that the rest is there
+    write_card(run.folder)
     return Evaluation(run, folder, len(held_out), figures, table, errors, notes)
 
 
@@ -105,7 +107,7 @@ def _check_untouched(run: Run, train: Dataset, held_out: Dataset, part: str) -> 
             f"The split '{name}' has no {part} photos. Make one that has: "
             f"`cli split --{part} 0.2`, then `cli fit` again."
         )
-    if run.provenance["vectors"] != train.vectors_digest:
+    if run.provenance["vectors"] != train.inputs_digest(run.config.columns):
         raise UserError(
             f"{run.name} was fitted on other training photos than the split '{name}' has now "
             "(the split, the collection or the embeddings changed), so its test would not be "

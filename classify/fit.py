@@ -1,176 +1,143 @@
-"""Fitting heads: out-of-fold probabilities on shared folds, then one fit on all training rows."""
+"""`cli fit`: what is asked for, checked; then each head's run, and what is worth saying."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from classify.balance import BALANCES
-from classify.compare import paired_verdict
+from classify.class_texts import text_encoder
+from classify.competition import Competition, Fitted
 from classify.dataset import Dataset, load_dataset
-from classify.folds import held_out_folds, in_one_group, out_of_fold, pooled_out_of_fold
-from classify.heads import load_head, make_head, save_head
-from classify.metrics import HEADLINE, intervals
-from classify.runs import (
-    Predictions,
-    Run,
-    RunConfig,
-    best_first,
-    find_run,
-    new_run,
-    versions,
-)
-from classify.stack import Stack, fit_pool
+from classify.folds import held_out_folds, in_one_group
+from classify.heads import HEADS, NEED_TEXTS
+from classify.leaks import refuse_leaks
+from classify.logreg import LOSSES
+from classify.runs import Run, RunConfig
 from embed.errors import UserError, did_you_mean
-from embed.files import write_json
+from embed.texts import text_vectors
 from embed.words import counted
 from embed.workspace import Workspace
 
 WIDE = 0.1  # of an interval of macro-F1: beyond it a comparison of heads says next to nothing
-BASE_HEADS = ("logreg", "lgbm", "knn")
-CHOICES = (*BASE_HEADS, "stack", "all")
+MEMBERS = ("logreg", "lgbm", "knn", "lda", "centroid")  # of the stack
+CHOICES = (*HEADS, "stack", "all")
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A run with what is worth saying about it."""
+class Request:
+    """What `fit` is to do."""
 
-    run: Run
-    reused: bool  # an identical run was there already
-    notes: list[str]
+    heads: tuple[str, ...] = ("all",)
+    balance: str = "none"
+    loss: str = LOSSES[0]  # of logreg
+    lgbm_on: str = "candidates"  # or columns: which of the two heads lgbm is
+    encoders: Sequence[str] | None = None
+    folds: int = 5
+    seed: int = 0
+    split: str = "default"
+    columns: tuple[str, ...] = ()  # of the table, as a second input
+    allow_leak: bool = False
 
 
 def fit(
-    workspace: Workspace,
-    head: str,
-    balance: str = "none",
-    encoders: Sequence[str] | None = None,
-    folds: int = 5,
-    seed: int = 0,
-    split: str = "default",
-    on_run: Callable[[Fitted], None] = lambda fitted: None,
+    workspace: Workspace, request: Request, on_run: Callable[[Fitted], None] = lambda fitted: None
 ) -> list[str]:
-    """Fit `head` on the training rows; each finished run is saved and handed over.
+    """Fit the heads on the training rows; each finished run is saved and handed over.
 
-    `stack` fits the heads that it is made of first, so it is the same as `all`.
+    `stack` alone fits the heads that it is made of first; with other heads it is made of those.
 
     Returns notes on the data. Raises `UserError` for unknown names and data that nothing can
     be learnt from.
     """
-    _check_choice("head", head, CHOICES)
-    _check_choice("balance", balance, BALANCES)
-    dataset, notes = load_dataset(workspace, encoders, split)
+    _check_words(request)
+    dataset, notes = load_dataset(workspace, request.encoders, request.split)
     train = dataset.part("train")
     _check_learnable(train)
-    fold = held_out_folds(train, folds, seed)
-    names = tuple(spec.name for spec in train.specs)
-    base = RunConfig("", balance, names, folds, seed, split, train.label)
-    wanted = (*BASE_HEADS, "stack") if head in ("all", "stack") else (head,)
-    for name in wanted:
-        config = replace(base, head=name)
-        if name == "stack":
-            fitted = _fit_stack(workspace, train, fold, config)
-        else:
-            fitted = fit_head(workspace, train, fold, config)
+    leaks = refuse_leaks(
+        train.rows, train.y, request.columns, train.label, request.allow_leak, train.group
+    )
+    fold = held_out_folds(train, request.folds, request.seed)
+    spec = text_encoder(train)
+    texts = partial(text_vectors, workspace, spec.source) if spec else None
+    competition = Competition(workspace, train, fold, texts)
+    base = RunConfig(
+        head="",
+        balance="none",
+        encoders=tuple(spec.name for spec in train.specs),
+        folds=request.folds,
+        seed=request.seed,
+        split=request.split,
+        label=train.label,
+        columns=request.columns,
+        allow_leak=bool(leaks),
+    )
+    heads, with_stack = _wanted(request, spec is not None)
+    balances = _balance_of(heads, request.balance)
+    options = {"loss": request.loss} if request.loss != LOSSES[0] else {}
+    runs = []
+    for name in heads:
+        own = options if name == "logreg" else {}
+        config = replace(base, head=name, balance=balances[name], options=own)
+        fitted = competition.fit_head(config)
+        if balances[name] != request.balance:
+            said = f"{request.balance} means nothing to {name}: fitted without"
+            fitted = replace(fitted, notes=[said, *fitted.notes])
+        runs.append(fitted.run)
         on_run(fitted)
-    return notes + _small_classes(train) + _wide_interval(train, fitted.run)
-
-
-def fit_head(
-    workspace: Workspace, train: Dataset, fold: NDArray[np.int64], config: RunConfig
-) -> Fitted:
-    """One head's run; an identical finished one is returned as it is."""
-    found = find_run(workspace, config, train.vectors_digest)
-    if found is not None:
-        found.touch()
-        return Fitted(found, True, [])
-    head = make_head(config.head, config.balance, config.seed)
-    start = time.perf_counter()
-    predictions = out_of_fold(head, train, fold)
-    folds_seconds = time.perf_counter() - start
-    start = time.perf_counter()
-    head.fit(train.X, train.y)
-    seconds = {"folds": folds_seconds, "fit": time.perf_counter() - start}
-    run = _save(workspace, train, config, head, predictions, seconds)
-    return Fitted(run, False, head.notes_.tolist() + _against_unbalanced(workspace, train, run))
-
-
-def _fit_stack(
-    workspace: Workspace, train: Dataset, fold: NDArray[np.int64], config: RunConfig
-) -> Fitted:
-    """The stack of the base heads' runs, which are there by now."""
-    runs = [fit_head(workspace, train, fold, replace(config, head=name)).run for name in BASE_HEADS]
-    found = find_run(workspace, config, train.vectors_digest)
-    if found is not None:
-        found.touch()
-        return Fitted(found, True, _against_best(found, runs))
-    start = time.perf_counter()
-    members_out = [run.out_of_fold for run in runs]
-    pooled = pooled_out_of_fold(members_out)
-    folds_seconds = time.perf_counter() - start
-    start = time.perf_counter()
-    heads = {run.config.head: load_head(run.model_file) for run in runs}
-    stack = Stack(heads, fit_pool(np.stack([m.P for m in members_out]), pooled.y_index))
-    seconds = {"folds": folds_seconds, "fit": time.perf_counter() - start}
-    for part in seconds:  # a stack costs what its members cost
-        seconds[part] += sum(run.provenance["seconds"][part] for run in runs)
-    run = _save(workspace, train, config, stack, pooled, seconds)
-    return Fitted(run, False, _against_best(run, runs))
-
-
-def _save(
-    workspace: Workspace,
-    train: Dataset,
-    config: RunConfig,
-    head: Any,
-    predictions: Predictions,
-    seconds: dict[str, float],
-) -> Run:
-    start = time.perf_counter()
-    head.predict_proba(train.X[:1000])
-    per_thousand = (time.perf_counter() - start) / min(len(train), 1000) * 1000
-    name = config.run_name(train.vectors_digest)
-    with new_run(workspace, name) as folder:
-        save_head(head, folder / "model.npz")
-        predictions.save(folder / "oof.parquet")
-        figures = intervals(predictions.y_index, predictions.P, HEADLINE, groups=predictions.group)
-        write_json(folder / "metrics.json", figures)
-        write_json(
-            folder / "provenance.json",
-            {
-                "data": train.digest,
-                "vectors": train.vectors_digest,
-                "photos": len(train),
-                "classes": len(predictions.classes),
-                "encoders": [spec.to_json() for spec in train.specs],
-                "seconds": seconds | {"predict_1000": per_thousand},
-                "notes": getattr(head, "notes_", np.array([], dtype=str)).tolist(),
-                "versions": versions(),
-            },
+    if with_stack:
+        members = [run for run in runs if run.config.head != "prior"]
+        names = tuple(run.config.head for run in members)
+        config = replace(
+            base, head="stack", balance=request.balance, options=options, members=names
         )
-        write_json(folder / "config.json", asdict(config))
-    return Run(workspace.runs / name)
+        fitted = competition.fit_stack(config, members)
+        on_run(fitted)
+    return notes + leaks + _small_classes(train) + _wide_interval(train, fitted.run)
 
 
-def _against_unbalanced(workspace: Workspace, train: Dataset, run: Run) -> list[str]:
-    """Whether balancing helped, where the same run without it is there to compare with."""
-    config = run.config
-    if config.balance == "none":
-        return []
-    plain = find_run(workspace, replace(config, balance="none"), train.vectors_digest)
-    if plain is None:
-        return [f"to see whether {config.balance} helps, fit with --balance none as well"]
-    return [paired_verdict(run, plain, f"{config.balance} against no balancing")]
+def _wanted(request: Request, texts: bool) -> tuple[list[str], bool]:
+    """The heads to fit, and whether a stack is made of them; `texts`: an encoder knows words."""
+    on_columns = {"lgbm": "lgbm-columns"} if request.lgbm_on == "columns" else {}
+    members = [on_columns.get(name, name) for name in MEMBERS]
+    heads = dict.fromkeys(on_columns.get(name, name) for name in request.heads)
+    named = [name for name in heads if name not in ("stack", "all")]
+    if needy := [name for name in named if name in NEED_TEXTS and not texts]:
+        raise UserError(
+            f"{needy[0]} compares photos with the names of their classes, which takes an encoder "
+            "that knows words: bioclip, bioclip-2 or another of open_clip. Run "
+            "`cli embed PHOTOS --encoder bioclip` and `cli fit --encoder bioclip`."
+        )
+    if "all" in request.heads:
+        extra = NEED_TEXTS if texts else ()
+        return list(dict.fromkeys(["prior", *members, *extra, *named])), True
+    if "stack" not in request.heads:
+        return named, False
+    if len(named) == 1:
+        raise UserError(f"A stack is made of two heads or more. Add one to --head {named[0]}.")
+    return named or members, True
 
 
-def _against_best(stack: Run, members: Sequence[Run]) -> list[str]:
-    """Whether the stack beats the best of its heads."""
-    best = best_first(members)[0]
-    what = f"stack against its best head, {best.config.head}"
-    return [paired_verdict(stack, best, what)]
+def _balance_of(heads: Sequence[str], balance: str) -> dict[str, str]:
+    """What each head is balanced with: `balance`, or none where it means nothing to the head."""
+    found = {head: balance if balance in HEADS[head].balances else "none" for head in heads}
+    if balance not in found.values():
+        instead = " (`--lgbm-on columns` takes the others too)" if "lgbm" in heads else ""
+        raise UserError(
+            f"--balance {balance} means nothing to {heads[0]}. It takes "
+            f"{', '.join(HEADS[heads[0]].balances)}{instead}."
+        )
+    return found
+
+
+def _check_words(request: Request) -> None:
+    for head in request.heads:
+        _check_choice("head", head, CHOICES)
+    _check_choice("balance", request.balance, BALANCES)
+    _check_choice("loss", request.loss, LOSSES)
+    if request.loss != LOSSES[0] and not {"logreg", "stack", "all"} & set(request.heads):
+        raise UserError(f"--loss {request.loss} is for logreg. Add `--head logreg`.")
 
 
 def _check_choice(what: str, word: str, choices: Sequence[str]) -> None:

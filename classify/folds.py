@@ -1,13 +1,14 @@
 """Out-of-fold predictions: each training photo by a model that never saw it or its group."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.base import Head
 from classify.dataset import Dataset
+from classify.model import Model
 from classify.runs import Predictions
 from classify.splits import make_folds
 from classify.stack import crossfit_pool
@@ -41,15 +42,13 @@ def in_one_group(train: Dataset) -> NDArray[np.bool_]:
 
 
 def out_of_fold(
-    head: Head, train: Dataset, fold: Ints, may_train: NDArray[np.bool_] | None = None
+    model: Model, train: Dataset, fold: Ints, may_train: NDArray[np.bool_] | None = None
 ) -> Predictions:
-    """Each row with a fold, predicted by a copy of `head` fitted without its fold and its group.
+    """Each row with a fold, predicted by a copy of `model` fitted without its fold and its group.
 
     Classes are those of all rows, sorted; one that a training part lacks gets probability 0
     there. `may_train` (n,) leaves rows out of the training parts (they are still predicted).
     """
-    from sklearn.base import clone
-
     classes = np.unique(train.y)
     allowed = np.ones(len(train), dtype=bool) if may_train is None else may_train
     P = np.zeros((len(train), len(classes)))
@@ -60,17 +59,20 @@ def out_of_fold(
         if len(present) == 1:  # all that is left to say
             P[test, np.searchsorted(classes, present)] = 1.0
             continue
-        fitted = clone(head).fit(train.X[fits], train.y[fits])
+        fitted = model.unfitted().fit(train, fits)
         columns = np.searchsorted(classes, fitted.classes_)
-        P[np.ix_(test, columns)] = fitted.predict_proba(train.X[test])
+        P[np.ix_(test, columns)] = fitted.predict_proba(train.X[test], train.rows[test])
     return _scored(train, P, fold)
 
 
-def pooled_out_of_fold(members: Sequence[Predictions]) -> Predictions:
-    """The stack's own, from those of its heads on the same rows and folds."""
+def pooled_out_of_fold(members: Sequence[Predictions], sizes: Ints) -> Predictions:
+    """The stack's own, from those of its heads on the same rows and folds.
+
+    sizes : (C,) training photos of each class
+    """
     first = members[0]
-    P = crossfit_pool(np.stack([m.P for m in members]), first.y_index, first.fold)
-    return Predictions(first.ids, first.y, P, first.classes, first.fold, first.group)
+    P = crossfit_pool([m.P for m in members], first.y_index, first.fold, sizes)
+    return replace(first, P=P)
 
 
 def _scored(train: Dataset, P: Any, fold: Ints) -> Predictions:

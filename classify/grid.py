@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from classify.balance import BALANCES
-from classify.fit import BASE_HEADS
+from classify.fit import MEMBERS
+from classify.heads import HEADS, NEED_TEXTS
 from embed.errors import UserError, did_you_mean
 
-SWEPT_HEADS = (*BASE_HEADS, "stack")
+SWEPT_HEADS = (*(name for name in HEADS if name not in NEED_TEXTS), "stack")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Grid:
     """The product of these axes. `encoders` may hold lists: several encoders side by side."""
 
     encoders: tuple[tuple[str, ...], ...] = ()  # empty: the workspace's own
-    heads: tuple[str, ...] = SWEPT_HEADS
+    heads: tuple[str, ...] = (*MEMBERS, "stack")
     balance: tuple[str, ...] = ("none",)
     fractions: tuple[float, ...] = (1.0,)
     seeds: tuple[int, ...] = (0,)
@@ -39,9 +40,25 @@ class Grid:
     path: Path = field(default=Path(), compare=False)
 
     def cells(self) -> list[Cell]:
-        """Every cell, in the order of the axes."""
+        """Every cell that has a meaning, in the order of the axes."""
         axes = (self.encoders, self.heads, self.balance, self.fractions, self.seeds)
-        return [Cell(*values, folds=self.folds) for values in itertools.product(*axes)]
+        cells = [Cell(*values, folds=self.folds) for values in itertools.product(*axes)]
+        return [cell for cell in cells if cell.balance == balance_of(cell.head, cell.balance)]
+
+    @property
+    def left_out(self) -> list[str]:
+        """Which heads go without which balance, in words."""
+        pairs = itertools.product(self.heads, self.balance)
+        return [
+            f"{balance} means nothing to {head}: these cells are left out"
+            for head, balance in pairs
+            if balance_of(head, balance) != balance
+        ]
+
+
+def balance_of(head: str, balance: str) -> str:
+    """`balance`, or none where it means nothing to the head; a stack takes any."""
+    return balance if head == "stack" or balance in HEADS[head].balances else "none"
 
 
 def read_grid(path: Path) -> Grid:
@@ -93,6 +110,8 @@ def _check(grid: Grid) -> None:
                     raise UserError(f"{grid.path}: '{value}' under '{key}'. {hint}")
             elif not allowed(value):
                 raise UserError(f"{grid.path}: '{key}' takes {expected}, not {value!r}.")
+    if len(grid.left_out) == len(grid.heads) * len(grid.balance):
+        raise UserError(f"{grid.path}: no cell is left: {'; '.join(grid.left_out)}.")
 
 
 def _is_text(value: Any) -> bool:

@@ -1,45 +1,122 @@
-"""Multinomial logistic regression, run until it has converged."""
+"""Multinomial logistic regression, run until it has converged, with a penalty chosen inside."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 
+from classify.balance import Plan, class_weights, plan_balance
 from classify.base import Head
+from classify.multinomial import Multinomial, Solution, principal_axes
+from classify.penalty import PATH, Choice, Search, choose
 
-# The prior variance of a logit: for a unit row x and w ~ N(0, C·I), x·w ~ N(0, C), so classes may
-# differ by some ten nats before the penalty resists. Scores are flat from C = 10 to 400.
-C = 100.0
-# On unit rows the gradient of the mean loss is small from the start: scikit-learn's default of
-# 1e-4 stops far from the minimum. Newton's method gets to 1e-6 in a dozen steps.
-TOLERANCE = 1e-6
+GAMMA = 2.0  # of the focal loss, as its authors recommend
+# The share of the log prior that each loss takes from the logits.
+TAU: dict[str, tuple[float, float | None]] = {
+    "cross-entropy": (0.0, 0.0),
+    "balanced-softmax": (1.0, 1.0),
+    "focal": (0.0, 0.0),
+    "logit-adjusted": (0.0, None),
+}
+LOSSES = tuple(TAU)
 
 
 class LogReg(Head):
-    """Multinomial logistic regression with an L2 penalty, by Newton's method with CG steps.
+    """Multinomial logistic regression with an L2 penalty, converged (`classify.multinomial`).
+
+    C is chosen inside `fit` along a warm-started path, on held-out folds of the training rows, by
+    their log-loss at the best temperature (`classify.penalty`); the logits of the final fit are
+    multiplied by the scale (1 / temperature) found there. The two go together: without the scale,
+    log-loss asks for a weak penalty only to make probabilities sharper, at the cost of the
+    ranking. A given `C` is taken as it is, with scale 1. Classes of one photo always train. Classes count in the held-out
+    log-loss as they do in training: by size, or alike under any balance and the two losses that
+    are meant for equal classes.
 
     Added rows (copies, SMOTE) are no new evidence, so they share the weight of the real ones:
-    the penalty counts the same under every `balance`.
+    the penalty counts the same. Undersampling is a fit on fewer rows. Copies are weights and rows
+    of SMOTE are mixtures of logits, so neither costs memory.
+
+    Parameters
+    ----------
+    C : inverse strength of the penalty, or None to choose it
+    loss : "cross-entropy"; "focal" (Lin et al. 2017, gamma 2); "balanced-softmax" (Ren et al.
+        2020: log n_c is added to the logits in training only); "logit-adjusted" (Menon et al.
+        2021: tau · log prior is taken from the logits, tau chosen on the held-out rows). As the
+        intercept is not penalised, cross-entropy with an offset in training has the same solution
+        as one without whose intercept the offset is taken from afterwards: that is how both are
+        computed. The prior is that of the rows after balancing: they change nothing where a
+        `balance` has already made it equal.
+
+    Attributes
+    ----------
+    coef_ : (C, dim), intercept_ : (C,); dtype of the training rows
+    C_, scale_, tau_ : float, the choice
     """
 
     name = "logreg"
 
-    def _fit(self, rows: Any, index: Any) -> None:
-        from sklearn.linear_model import LogisticRegression
+    def __init__(
+        self,
+        C: float | None = None,
+        loss: str = "cross-entropy",
+        balance: str = "none",
+        random_state: int = 0,
+        layout: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__(balance=balance, random_state=random_state, layout=layout)
+        self.C = C
+        self.loss = loss
 
-        X, y, weights = self._balanced(rows, index)
-        model = LogisticRegression(
-            C=C * len(rows) / len(X), solver="newton-cg", tol=TOLERANCE, max_iter=1000
+    def _fit(self, rows: Any, index: Any) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        if self.C is not None and not self.C > 0:
+            raise ValueError(f"C must be above 0 or None, got {self.C!r}")
+        plan = plan_balance(rows, index, self.balance, self.random_state)
+        self.notes_ = np.array(plan.notes, dtype=str)
+        axes = principal_axes(rows)
+        inside = rows @ axes
+        choice, start = self._choose(inside[plan.kept], index[plan.kept])
+        solution, prior = self._solve(inside, index, plan, choice.C, start)
+        self.C_, self.scale_, self.tau_ = choice.C, choice.scale, choice.tau
+        intercept = choice.scale * solution.intercept - choice.tau * np.log(prior)
+        self.coef_ = (choice.scale * solution.coef @ axes.T).astype(rows.dtype)
+        self.intercept_ = (intercept - intercept.mean()).astype(rows.dtype)
+
+    def _choose(self, rows: Any, index: Any) -> tuple[Choice, Solution | None]:
+        tau = TAU[self.loss]
+        if self.C is not None and tau[0] == tau[1]:
+            return Choice(self.C, 1.0, tau[0], np.nan), None
+        search = Search(
+            path=PATH if self.C is None else (self.C,),
+            scale=(0.0, None) if self.C is None else (1.0, 1.0),
+            tau=tau,
+            gamma=self._gamma,
+            alike=self.balance != "none" or tau != (0.0, 0.0),
         )
-        with warnings.catch_warnings():
-            # With a photo a class the last step is below the machine's precision: it has arrived.
-            warnings.filterwarnings("ignore", message="(The l|L)ine [sS]earch")
-            model.fit(X, y, sample_weight=weights)
-        self.coef_, self.intercept_ = model.coef_, model.intercept_
-        if len(self.classes_) == 2:  # one logit against zero
-            self.coef_ = np.concatenate([np.zeros_like(self.coef_), self.coef_])
-            self.intercept_ = np.concatenate([np.zeros_like(self.intercept_), self.intercept_])
+        even = self.balance not in ("none", "undersample")  # weights stand in for added rows
+        weigh = class_weights if even else lambda index: np.ones(len(index))
+        return choose(rows, index, weigh, search, self.random_state)
 
     def _proba(self, rows: Any) -> Any:
         return softmax((rows @ self.coef_.T + self.intercept_).astype(np.float64), axis=1)
+
+    @property
+    def _gamma(self) -> float:
+        return GAMMA if self.loss == "focal" else 0.0
+
+    def _solve(
+        self, rows: Any, index: Any, plan: Plan, C: float, start: Solution | None
+    ) -> tuple[Solution, Any]:
+        """The minimum, and the share of each class in the weight (C,)."""
+        n_classes = len(self.classes_)
+        weights = plan.copies * (1.0 if plan.weights is None else plan.weights)
+        mass = np.bincount(index[plan.kept], weights)
+        mixtures = None
+        if plan.mixtures is not None:  # then every row is kept
+            mass = mass + np.bincount(index[plan.mixtures.first], minlength=n_classes)
+            mixtures = plan.mixtures.matrix(len(rows))
+        problem = Multinomial(
+            rows[plan.kept], index[plan.kept], n_classes, weights, mixtures, self._gamma
+        )
+        return problem.fit(C, start), mass / mass.sum()

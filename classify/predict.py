@@ -4,19 +4,22 @@ import csv
 import io
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.heads import load_head
+from classify.class_texts import knows_words
+from classify.model import Model
 from classify.runs import Run
-from embed.collection import Problem, find_photos
+from embed.collection import Problem, find_photos, read_collection
 from embed.encoder import Choice
 from embed.engine import Lane, embed_photos, readable_or_error
 from embed.errors import UserError
 from embed.ingest import HowToEmbed, open_lane, unreadable, write_skipped
+from embed.texts import text_vectors
 from embed.vectors import load_vectors
 from embed.workspace import Workspace
 
@@ -31,6 +34,7 @@ class PredictReport:
     P: NDArray[np.float64]  # (n, C)
     problems: list[Problem]
     skipped: Path
+    notes: list[str]
 
     def top(self, k: int) -> list[list[tuple[str, float]]]:
         """For each photo its `k` likeliest classes with their probabilities, best first."""
@@ -80,15 +84,17 @@ def predict(
     photos: Path,
     choice: Choice | None = None,
     batch_size: int | None = None,
+    table: Path | None = None,
 ) -> PredictReport:
     """Encode `photos` (a file or a folder) as the run's training photos were, and predict.
 
-    Vectors go to the store, so asking again costs no forward pass. Raises `UserError` where
+    Vectors go to the store, so asking again costs no forward pass. A run that was fitted with
+    columns takes them from `table`; without, they count as missing. Raises `UserError` where
     an encoder is missing or is not the one the run was fitted with.
     """
-    head = load_head(run.model_file)
+    model = run_model(workspace, run)
     lanes = run_lanes(workspace, run, choice)
-    found = find_photos(photos)
+    found = find_photos(photos) if table is None else read_collection(photos, table)
     paths = found.rows["path"].tolist()
     done = embed_photos(paths, lanes, batch_size=batch_size)
     readable = found.rows[done.readable]
@@ -100,11 +106,29 @@ def predict(
     return PredictReport(
         ids=readable["id"].tolist(),
         paths=readable["path"].tolist(),
-        classes=np.asarray(head.classes_, dtype=str),
-        P=np.asarray(head.predict_proba(X), dtype=np.float64),
+        classes=model.classes_,
+        P=model.predict_proba(X, readable),
         problems=problems,
         skipped=skipped,
+        notes=found.notes + _absent_columns(run, model, readable),
     )
+
+
+def run_model(workspace: Workspace, run: Run) -> Model:
+    """What the run predicts with; columns in words go through its encoder's text side."""
+    spec = next((spec for spec in run.specs if knows_words(spec)), None)
+    texts = partial(text_vectors, workspace, spec.source) if spec else None
+    return Model.load(run.model_file, texts)
+
+
+def _absent_columns(run: Run, model: Model, rows: Any) -> list[str]:
+    absent = [] if model.columns is None else model.columns.absent(rows)
+    if not absent:
+        return []
+    return [
+        f"{run.name} takes {', '.join(absent)} beside the photos, which count as missing here: "
+        "give them with --table"
+    ]
 
 
 def run_lanes(workspace: Workspace, run: Run, choice: Choice | None = None) -> list[Lane]:

@@ -13,14 +13,13 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.metrics import HEADLINE
 from embed.errors import UserError, did_you_mean
 from embed.files import read_json, sha256, whole_file
 from embed.spec import EncoderSpec
@@ -40,11 +39,21 @@ class RunConfig:
     seed: int
     split: str
     label: str
+    options: dict[str, Any] = field(default_factory=dict)  # the head's own parameters
+    columns: tuple[str, ...] = ()  # of the table, beside the vectors
+    allow_leak: bool = False  # whether one of them tells the label, and that is meant
+    members: tuple[str, ...] = ()  # the heads of a stack
 
     @property
     def command(self) -> str:
         """The command that fits it."""
-        words = ["cli fit --head", self.head]
+        heads = (*self.members, self.head)
+        plain = [name.removesuffix("-columns") for name in heads]
+        words = ["cli fit", *(word for name in plain for word in ("--head", name))]
+        words += ["--lgbm-on", "columns"] * ("lgbm-columns" in heads)
+        words += [word for name, value in self.options.items() for word in (f"--{name}", value)]
+        words += [word for name in self.columns for word in ("--with", name)]
+        words += ["--allow-leak"] * self.allow_leak
         words += ["--balance", self.balance] * (self.balance != "none")
         words += [word for name in self.encoders for word in ("--encoder", name)]
         words += ["--folds", str(self.folds)] * (self.folds != 5)
@@ -57,8 +66,10 @@ class RunConfig:
         identity = asdict(self) | {"vectors": vectors_digest, "familia": versions()["familia"]}
         digest = sha256(json.dumps(identity, sort_keys=True).encode())[:6]
         balance = () if self.balance == "none" else (self.balance,)
+        values = [slug(str(value)) for value in self.options.values()]
         encoders = "+".join(slug(name) for name in self.encoders)
-        return "-".join((self.head, *balance, encoders, digest))
+        side = [slug(name) for name in self.columns]
+        return "-".join((self.head, *balance, *values, "+".join([encoders, *side]), digest))
 
 
 @dataclass(frozen=True)
@@ -127,8 +138,10 @@ class Run:
 
     @property
     def config(self) -> RunConfig:
-        value = self._read("config.json", [field.name for field in fields(RunConfig)])
-        return RunConfig(**{**value, "encoders": tuple(value["encoders"])})
+        needed = [f.name for f in fields(RunConfig) if f.default is MISSING]
+        value = self._read("config.json", [name for name in needed if name != "options"])
+        lists = {name: tuple(item) for name, item in value.items() if isinstance(item, list)}
+        return RunConfig(**{**value, **lists})
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -149,12 +162,12 @@ class Run:
     @property
     def figures(self) -> dict[str, Any]:
         """name -> [value, low, high], out of fold."""
-        return self._read("metrics.json", HEADLINE)
+        return self._read("metrics.json", ["macro_f1"])
 
     def evaluated(self, part: str) -> dict[str, Any] | None:
         """The same on the `val` or `test` photos; None before `evaluate`."""
         name = f"{part}/metrics.json"
-        return self._read(name, HEADLINE) if (self.folder / name).exists() else None
+        return self._read(name, ["macro_f1"]) if (self.folder / name).exists() else None
 
     @property
     def model_bytes(self) -> int:
@@ -257,7 +270,7 @@ def versions() -> dict[str, str]:
 
     names: Sequence[str] = (
         "familia", "torch", "timm", "open_clip_torch", "numpy", "scikit-learn",
-        "imbalanced-learn", "lightgbm", "faiss-cpu", "pandas", "pillow",
+        "imbalanced-learn", "lightgbm", "faiss-cpu", "scipy", "pandas", "pillow",
     )  # fmt: skip
     found = {"python": platform.python_version(), "machine": platform.platform()}
     for name in names:

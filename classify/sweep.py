@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from classify.dataset import Dataset, load_dataset
 from classify.figures import sweep_picture
-from classify.fit import BASE_HEADS
+from classify.fit import MEMBERS
 from classify.folds import held_out_folds, out_of_fold, pooled_out_of_fold
-from classify.grid import Cell, Grid, read_grid
+from classify.grid import Cell, Grid, balance_of, read_grid
 from classify.heads import make_head
 from classify.metrics import HEADLINE, intervals
+from classify.model import Model
 from classify.runs import Predictions, versions
 from embed.errors import UserError
 from embed.files import read_json, sha256, write_json, write_rows, write_text
@@ -86,6 +87,7 @@ def sweep(workspace: Workspace, grid_file: Path, jobs: int, split: str = "defaul
     write_text(folder / "grid.toml", grid_file.read_text(encoding="utf-8-sig"))
     write_rows(folder / "table.csv", list(rows[0]), rows)
     _draw(rows, folder / "picture.png")
+    notes += grid.left_out
     notes += [f"{_cell_name(cell)} failed: {f['error']}" for cell, f in cells if "error" in f]
     return SweepReport(
         cells, computed, len(cells) - computed - len(errors), folder / "table.csv",
@@ -127,9 +129,7 @@ def _compute(
     from joblib import Parallel, delayed, parallel_config
 
     wanted = grid.cells()
-    members = [
-        replace(cell, head=head) for cell in wanted if cell.head == "stack" for head in BASE_HEADS
-    ]
+    members = [member for cell in wanted if cell.head == "stack" for member in _members(cell)]
     errors: dict[Cell, str] = {}
     missing = [
         cell
@@ -168,18 +168,22 @@ def _try(cell: Cell, train: Dataset, cache: Path) -> str | None:
 def _compute_cell(cell: Cell, train: Dataset, cache: Path) -> None:
     path = _path(cache, cell, train)
     if cell.head == "stack":
-        members = [_path(cache, replace(cell, head=head), train) for head in BASE_HEADS]
-        predictions = pooled_out_of_fold(
-            [Predictions.load(member.with_suffix(".parquet")) for member in members]
-        )
+        files = [_path(cache, member, train).with_suffix(".parquet") for member in _members(cell)]
+        sizes = np.unique(train.y, return_counts=True)[1]
+        predictions = pooled_out_of_fold([Predictions.load(file) for file in files], sizes)
     else:
         head = make_head(cell.head, cell.balance, cell.seed)
         kept = drawn(train.y, cell.fraction, cell.seed)
         fold = held_out_folds(train, cell.folds, cell.seed)
-        predictions = out_of_fold(head, train, fold, kept)
+        predictions = out_of_fold(Model(head), train, fold, kept)
     predictions.save(path.with_suffix(".parquet"))
     figures = intervals(predictions.y_index, predictions.P, HEADLINE, groups=predictions.group)
     write_json(path, asdict(cell) | figures)  # last: it says that the cell is done
+
+
+def _members(cell: Cell) -> list[Cell]:
+    """The cells of the heads that a stack is made of."""
+    return [replace(cell, head=head, balance=balance_of(head, cell.balance)) for head in MEMBERS]
 
 
 def drawn(y: NDArray[np.str_], fraction: float, seed: int) -> NDArray[np.bool_]:
@@ -193,7 +197,11 @@ def drawn(y: NDArray[np.str_], fraction: float, seed: int) -> NDArray[np.bool_]:
 
 
 def _path(cache: Path, cell: Cell, train: Dataset) -> Path:
-    made_by = {"vectors": train.vectors_digest, "familia": versions()["familia"]}
+    made_by = {
+        "vectors": train.vectors_digest,
+        "familia": versions()["familia"],
+        "metrics": HEADLINE,
+    }
     text = json.dumps(asdict(cell) | made_by, sort_keys=True)
     return cache / f"{sha256(text.encode())[:16]}.json"
 

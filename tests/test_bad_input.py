@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from conftest import COLOURS, Result, photo
 
+from classify.fit import MEMBERS
 from classify.runs import Predictions, all_runs
 from classify.splits import Split
 from embed.collection import load_collection
@@ -434,7 +435,7 @@ def test_small_classes_are_kept_and_said(
     family = train.str.split("/").str[0]
     scored = train[family.map(family.value_counts()) > 1].tolist()
     runs = all_runs(Workspace(workspace))
-    assert {run.config.head for run in runs} == {"logreg", "lgbm", "knn", "stack"}
+    assert {run.config.head for run in runs} == {*MEMBERS, "prior", "stack"}
     for fitted_run in runs:
         found: Predictions = fitted_run.out_of_fold
         assert found.ids == scored

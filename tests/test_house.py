@@ -15,7 +15,7 @@ import typer
 from scipy.special import softmax
 
 import cli
-from classify.heads import load_head
+from classify.model import Model
 
 ROOT = Path(cli.__file__).resolve().parent
 
@@ -96,7 +96,7 @@ def test_the_snippets_on_formats_run(
         exec(block, names)
     model, unit = names["model"], names["unit"]
     by_hand = softmax(unit @ model["coef_"].T + model["intercept_"], axis=1)
-    head = load_head(names["run"] / "model.npz")
+    head = Model.load(names["run"] / "model.npz")
     np.testing.assert_allclose(by_hand, head.predict_proba(names["X"]), atol=1e-6)
 
 

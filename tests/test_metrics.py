@@ -1,7 +1,5 @@
 """The figures equal scikit-learn's, in every resample, and the intervals hold what they promise."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,18 +7,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from classify import metrics
+from classify import bootstrap
+from classify.bootstrap import figure, resampled, resamples, wilson, wins
+from classify.calibration_error import calibration_error
 from classify.metrics import (
     ALL_METRICS,
-    NEVER,
+    HEADLINE,
     confusion,
     intervals,
     paired_difference,
     per_class,
-    rank_of_truth,
     score,
-    wilson,
 )
+from classify.outcomes import NEVER, Outcomes, rank_of_truth
 
 F64 = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -51,8 +50,23 @@ def naive(name: str, y: Ints, P: F64) -> float:
     if name == "log_loss":
         p = [P[i, c] if c >= 0 else 0 for i, c in enumerate(y)]
         return float(-np.log(np.clip(p, 1e-6, 1)).mean())
+    if name == "brier":
+        truth = np.zeros((len(y), P.shape[1] + 1))  # the last column is that of no column
+        truth[np.arange(len(y)), y] = 1
+        return float(((np.column_stack([P, np.zeros(len(y))]) - truth) ** 2).sum(axis=1).mean())
+    if name == "ece":
+        return naive_calibration_error(P.max(axis=1), y_pred == y)
     listed = np.argsort(-P, axis=1, kind="stable")[:, : int(name[4:])]
     return float(np.mean([c in row for c, row in zip(y, listed, strict=True)]))
+
+
+def naive_calibration_error(confidence: F64, right: NDArray[np.bool_]) -> float:
+    """Each photo as 15 of a fifteenth, so that every bin has whole ones."""
+    gap = confidence - right
+    for same in np.unique(confidence):  # nobody knows the order of equals
+        gap[confidence == same] = gap[confidence == same].mean()
+    ordered = np.repeat(gap[np.argsort(confidence)], 15)
+    return float(np.mean([abs(part.mean()) for part in np.split(ordered, 15)]))
 
 
 @pytest.mark.parametrize("name", [*ALL_METRICS, "top_1"])
@@ -68,8 +82,8 @@ def test_every_resample_equals_the_naive_figure(
 ) -> None:
     y, P = predictions(n, n_classes, seed)
     groups = np.arange(n) // 3 if grouped else None
-    (samples,) = metrics._bootstrap(y, [P], [name], 5, seed, groups)
-    weights = np.hstack(list(metrics._resamples(n, 5, seed, groups))).astype(int)
+    (samples,) = resampled([Outcomes.of(y, P)], [name], 5, seed, groups)
+    weights = np.hstack(list(resamples(n, 5, seed, groups))).astype(int)
     assert weights.shape == (n, 6)
     for value, times in zip(samples[name], weights.T, strict=True):
         drawn = np.repeat(np.arange(n), times)
@@ -77,13 +91,13 @@ def test_every_resample_equals_the_naive_figure(
 
 
 def test_resamples_draw_n_photos_or_whole_groups() -> None:
-    first, later = metrics._resamples(30, 400, 0, None)
+    first, later = resamples(30, 400, 0, None)
     assert (first == 1).all()
     assert (later.sum(axis=0) == 30).all()
     assert later.mean(axis=1) == pytest.approx(1, abs=0.25)
     assert later.var() == pytest.approx(29 / 30, rel=0.05)
     group = np.repeat(["a", "b", "c"], [1, 4, 10])
-    _, grouped = metrics._resamples(15, 50, 0, group)
+    _, grouped = resamples(15, 50, 0, group)
     for one in "abc":
         assert (grouped[group == one] == grouped[group == one][0]).all()
 
@@ -91,7 +105,7 @@ def test_resamples_draw_n_photos_or_whole_groups() -> None:
 def test_chunks_do_not_change_the_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     y, P = predictions(50, 4, 0)
     whole = intervals(y, P, n_boot=300)
-    monkeypatch.setattr(metrics, "_CELLS", 50 * 7)
+    monkeypatch.setattr(bootstrap, "_CELLS", 50 * 7)
     pieces = intervals(y, P, n_boot=300)
     for name, (value, low, high) in whole.items():
         assert pieces[name] == pytest.approx((value, low, high), abs=0.3 * (high - low))
@@ -100,7 +114,8 @@ def test_chunks_do_not_change_the_shape(monkeypatch: pytest.MonkeyPatch) -> None
 def test_perfect_predictions_of_few_photos_leave_doubt() -> None:
     y = np.repeat(np.arange(5), 4)
     figures = intervals(y, np.eye(5)[y])
-    assert figures.pop("log_loss") == (0, 0, 0)
+    for loss in ("log_loss", "brier", "ece"):
+        assert figures.pop(loss) == (0, 0, 0)
     (low,) = {low for value, low, high in figures.values() if value == high == 1}
     assert low == pytest.approx(0.8389, abs=1e-4)  # Wilson's, 20 of 20
     fewer = intervals(y, np.eye(5)[y], groups=y)["accuracy"]
@@ -126,7 +141,7 @@ def test_intervals_are_reproducible_and_inside_the_scale() -> None:
     assert figures != intervals(y, P, n_boot=200, seed=4)
     for name, (value, low, high) in figures.items():
         assert 0 <= low <= value <= high
-        assert high <= 1 or name == "log_loss"
+        assert high <= {"log_loss": np.inf, "brier": 2}.get(name, 1)
         assert value == score(y, P, name)
 
 
@@ -233,8 +248,137 @@ def test_an_unknown_metric_is_refused() -> None:
         score(np.array([0]), np.ones((1, 2)), "f2")
 
 
-def test_speed() -> None:
-    y, P = predictions(2000, 200, 0)
-    start = time.perf_counter()
-    intervals(y, P)
-    assert time.perf_counter() - start < 2
+# ---- probabilities
+
+
+def seen(n: int, n_classes: int, seed: int) -> tuple[Ints, F64]:
+    """Labels that all have columns, every one of them there: what scikit-learn takes."""
+    y, P = predictions(n, n_classes, seed)
+    y[:n_classes] = np.arange(n_classes)
+    y[y < 0] = 0
+    P += 0.01 * np.random.default_rng(seed).random(P.shape)  # no 0 and no equals
+    return y, P / P.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n_classes", [2, 7])
+def test_figures_equal_scikit_learns(n_classes: int, seed: int) -> None:
+    y, P = seen(60, n_classes, seed)
+    y_pred, labels = P.argmax(axis=1), np.arange(n_classes)
+    theirs = {
+        "accuracy": sk.accuracy_score(y, y_pred),
+        "balanced_accuracy": sk.balanced_accuracy_score(y, y_pred),
+        "macro_f1": sk.f1_score(y, y_pred, average="macro"),
+        "weighted_f1": sk.f1_score(y, y_pred, average="weighted"),
+        "log_loss": sk.log_loss(y, P, labels=labels),
+        "brier": sk.brier_score_loss(y, P, labels=labels, scale_by_half=False),
+    }
+    if n_classes > 5:
+        theirs["top_5"] = sk.top_k_accuracy_score(y, P, k=5, labels=labels)
+    for name, value in theirs.items():
+        assert score(y, P, name) == pytest.approx(value)
+
+
+def test_a_class_absent_from_a_fold_or_without_a_column_costs_what_it_should() -> None:
+    P = np.array([[0.5, 0.5, 0.0]])
+    for y in (np.array([2]), np.array([-1])):
+        assert score(y, P, "brier") == pytest.approx(1.5)
+        assert score(y, P, "log_loss") == pytest.approx(-np.log(1e-6))
+        assert score(y, P, "ece") == pytest.approx(0.5)
+        assert score(y, P, "top_5") == score(y, P, "macro_f1") == 0
+    assert score(np.array([1]), np.array([[1.0, 0.0]]), "brier") == pytest.approx(2)
+
+
+def test_calibration_error_is_the_textbooks_where_bins_are_whole() -> None:
+    rng = np.random.default_rng(0)
+    confidence = rng.permutation(np.linspace(0.2, 0.99, 150))
+    right = rng.random(150) < confidence**2
+    bins = np.array_split(np.argsort(confidence), 15)
+    expected = np.mean([abs(confidence[rows].mean() - right[rows].mean()) for rows in bins])
+    once = np.ones((150, 1))
+    assert calibration_error(confidence, right, once)[0] == pytest.approx(expected)
+    order = rng.permutation(150)
+    shuffled = calibration_error(confidence[order], right[order], once)
+    assert shuffled[0] == pytest.approx(expected)
+
+
+def test_calibration_error_of_one_confidence_is_its_distance_to_the_accuracy() -> None:
+    """As of the head `prior`, which says the same of every photo: no order of them may matter."""
+    right = np.arange(40) % 4 == 0
+    for order in (np.arange(40), np.argsort(right), np.argsort(~right)):
+        found = calibration_error(np.full(40, 0.6), right[order], np.ones((40, 1)))
+        assert found[0] == pytest.approx(0.35)
+
+
+def test_calibration_error_is_too_high_for_few_photos() -> None:
+    """The truth is 0 here: what is found is chance, and the more the fewer the photos."""
+    rng = np.random.default_rng(0)
+
+    def found(n: int) -> float:
+        confidence = rng.uniform(0.5, 1, (30, n))
+        right = rng.random((30, n)) < confidence
+        return float(
+            np.mean(
+                [
+                    calibration_error(c, r, np.ones((n, 1)))[0]
+                    for c, r in zip(confidence, right, strict=True)
+                ]
+            )
+        )
+
+    assert found(60) > 3 * found(6000) > 0
+
+
+# ---- several on the same resamples
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    values=st.lists(
+        st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=7, max_size=7), min_size=1, max_size=5
+    )
+)
+def test_probabilities_of_winning_sum_to_one_and_equals_share(values: list[list[float]]) -> None:
+    several = [np.array(row) for row in values]
+    expected = np.zeros(len(several))
+    for column in np.array(several)[:, 1:].T:  # the first is the value itself
+        best = column == column.max()
+        expected += best / best.sum() / 6
+    found = wins(several)
+    np.testing.assert_allclose(found, expected)
+    assert found.sum() == pytest.approx(1)
+
+
+def test_several_at_once_equal_each_alone() -> None:
+    y, P = predictions(90, 5, 0)
+    outcomes = [Outcomes.of(y, P), Outcomes.of(y, predictions(90, 5, 1)[1])]
+    groups = np.arange(90) // 2
+    together = resampled(outcomes, HEADLINE, 20, groups=groups)
+    for one, found in zip(outcomes, together, strict=True):
+        (alone,) = resampled([one], HEADLINE, 20, groups=groups)
+        for name in HEADLINE:
+            np.testing.assert_array_equal(found[name], alone[name])
+    with pytest.raises(ValueError, match="same photos"):
+        resampled([outcomes[0], outcomes[1].rows(np.arange(90)[::-1])], HEADLINE)
+
+
+def test_macro_f1_of_some_classes_is_that_of_scikit_learn_over_their_labels() -> None:
+    y, P = predictions(120, 6, 0)
+    (found,) = resampled(
+        [Outcomes.of(y, P)], [], 3, subsets={"some": np.isin(np.arange(6), [1, 4])}
+    )
+    weights = np.hstack(list(resamples(120, 3, 0, None))).astype(int)
+    for value, times in zip(found["some"], weights.T, strict=True):
+        drawn = np.repeat(np.arange(120), times)
+        f1 = sk.f1_score(
+            y[drawn], P[drawn].argmax(axis=1), labels=[1, 4], average="macro", zero_division=0
+        )
+        assert value == pytest.approx(f1)
+
+
+@pytest.mark.parametrize("name", ALL_METRICS)
+def test_intervals_stay_inside_the_scale_of_the_metric(name: str) -> None:
+    samples = np.concatenate([[0.001], np.random.default_rng(0).exponential(0.02, 200)])
+    _, low, high = figure(name, samples, 30)
+    assert low == 0
+    assert high <= 1
