@@ -56,6 +56,10 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit on `X` (n, dim) float rows and their labels `y` (n,), of two classes or more."""
+        if self.balance not in self.balances:
+            raise ValueError(
+                f"balance must be one of {', '.join(self.balances)}, got {self.balance!r}"
+            )
         X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])
         check_classification_targets(y)
         self.classes_, index = np.unique(y, return_inverse=True)

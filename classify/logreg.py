@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from classify.balance import Plan, class_weights, plan_balance
+from classify.balance import Plan, plan_balance
 from classify.base import Head
 from classify.multinomial import Multinomial, Solution, principal_axes
 from classify.penalty import PATH, Choice, Search, choose
@@ -28,9 +28,10 @@ class LogReg(Head):
     their log-loss at the best temperature (`classify.penalty`); the logits of the final fit are
     multiplied by the scale (1 / temperature) found there. The two go together: without the scale,
     log-loss asks for a weak penalty only to make probabilities sharper, at the cost of the
-    ranking. A given `C` is taken as it is, with scale 1. Classes of one photo always train. Classes count in the held-out
-    log-loss as they do in training: by size, or alike under any balance and the two losses that
-    are meant for equal classes.
+    ranking. Both are chosen without the balance, so that two runs that differ in it differ in
+    nothing else. A given `C` is taken as it is, with scale 1. Classes of one photo always train.
+    For the two losses that are meant for equal classes, classes count alike in the held-out
+    log-loss, else by size.
 
     Added rows (copies, SMOTE) are no new evidence, so they share the weight of the real ones:
     the penalty counts the same. Undersampling is a fit on fewer rows. Copies are weights and rows
@@ -92,11 +93,9 @@ class LogReg(Head):
             scale=(0.0, None) if self.C is None else (1.0, 1.0),
             tau=tau,
             gamma=self._gamma,
-            alike=self.balance != "none" or tau != (0.0, 0.0),
+            alike=tau != (0.0, 0.0),
         )
-        even = self.balance not in ("none", "undersample")  # weights stand in for added rows
-        weigh = class_weights if even else lambda index: np.ones(len(index))
-        return choose(rows, index, weigh, search, self.random_state)
+        return choose(rows, index, search, self.random_state)
 
     def _proba(self, rows: Any) -> Any:
         return softmax((rows @ self.coef_.T + self.intercept_).astype(np.float64), axis=1)

@@ -39,7 +39,7 @@ class Search(NamedTuple):
 
 
 def choose(
-    rows: Any, index: Any, weigh: Any, search: Search, random_state: int
+    rows: Any, index: Any, search: Search, random_state: int
 ) -> tuple[Choice, Solution | None]:
     """The choice by held-out log-loss, and a solution to start the final fit from.
 
@@ -47,7 +47,6 @@ def choose(
     largest C that is `as_good` as the best is chosen.
 
     rows : (n, dim); index : (n,) class numbers, all present
-    weigh : gives the training weights (n_train,) of rows with the class numbers it is called with
     """
     fold = inner_folds(index, random_state)
     parts = _parts(fold)
@@ -58,10 +57,9 @@ def choose(
     trained = [fold != part for part in parts]
     held_out = np.concatenate([np.flatnonzero(~train) for train in trained])
     problems = [
-        Multinomial(rows[train], index[train], n_classes, weigh(index[train]), gamma=search.gamma)
-        for train in trained
+        Multinomial(rows[train], index[train], n_classes, gamma=search.gamma) for train in trained
     ]
-    prior = np.log(_shares(index, weigh(index)))
+    prior = np.log(np.bincount(index) / len(index))
     truth = index[held_out]
     counts = 1 / np.bincount(truth)[truth] if search.alike else np.ones(len(truth))
     ends: list[Solution | None] = [None] * len(parts)
@@ -109,11 +107,6 @@ def _parts(fold: Any) -> list[int]:
     sizes = np.bincount(fold[fold >= 0], minlength=FOLDS)
     before = np.cumsum(sizes) - sizes
     return [int(part) for part in np.flatnonzero((sizes > 0) & (before < ENOUGH))]
-
-
-def _shares(index: Any, weights: Any) -> Any:
-    mass = np.bincount(index, weights)
-    return mass / mass.sum()
 
 
 def calibrate(

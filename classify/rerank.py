@@ -93,9 +93,6 @@ class Lgbm(Head):
     def _fit(self, rows: Any, index: Any) -> None:
         from threadpoolctl import threadpool_limits
 
-        if self.balance not in self.balances:
-            expected = ", ".join(self.balances)
-            raise ValueError(f"balance of lgbm must be one of {expected}, got {self.balance!r}")
         if self.n_candidates < 1:
             raise ValueError(f"n_candidates must be 1 or more, got {self.n_candidates}")
         order = np.argsort(index, kind="stable")

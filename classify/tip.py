@@ -69,7 +69,9 @@ class Tip(Head):
         self.bank_ = unit_rows(rows - self.centre_).astype(np.float32)
         self.text_ = np.zeros((0, rows.shape[1]))
         if self.class_vectors is not None:
-            self.text_ = texts_of(self.classes_, self.class_names, self.class_vectors, rows)
+            self.text_ = texts_of(
+                self.classes_, self.class_names, self.class_vectors, rows, self.layout
+            )
         self._choose(rows, index)
 
     def _choose(self, rows: Any, index: Any) -> None:

@@ -53,7 +53,9 @@ class ZeroShot(Head):
         if self.class_vectors is None:
             self.text_ = class_sums(rows.astype(np.float64), index)
         else:
-            self.text_ = texts_of(self.classes_, self.class_names, self.class_vectors, rows)
+            self.text_ = texts_of(
+                self.classes_, self.class_names, self.class_vectors, rows, self.layout
+            )
         self.scale_ = self._fitted_scale(rows, index) if self.scale is None else float(self.scale)
 
     def _fitted_scale(self, rows: Any, index: Any) -> float:
@@ -67,12 +69,15 @@ class ZeroShot(Head):
         return softmax(self.scale_ * cosines(rows, self.text_), axis=1)
 
 
-def texts_of(classes: Any, names: Any, vectors: Any, rows: Any) -> Any:
+def texts_of(classes: Any, names: Any, vectors: Any, rows: Any, layout: Any = ()) -> Any:
     """The vectors (C, dim) float64 of `classes` (C,), found by their `names` (k,).
 
-    Raises ValueError where a class has none, and where `vectors` (k, dim) do not fit to `rows`.
+    Columns of the table, at the right of `rows`, have no text. Raises ValueError where a class
+    has none, and where `vectors` (k, dim) do not fit to `rows`.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
+    if len(layout) and vectors.ndim == 2:
+        vectors = np.pad(vectors, ((0, 0), (0, rows.shape[1] - sum(layout))))
     expected = (0 if names is None else len(names), rows.shape[1])
     if vectors.shape != expected:
         raise ValueError(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from classify.base import Head
 from classify.dataset import Dataset
 from classify.folds import held_out_folds, in_one_group, out_of_fold
+from classify.model import Model
 from embed.errors import UserError
 
 
@@ -55,7 +56,7 @@ def test_no_group_is_on_both_sides(pairs: list[tuple[int, int]], n_folds: int) -
         return
     fold = held_out_folds(train, n_folds, 0)
     Memory.seen.clear()
-    found = out_of_fold(Memory(), train, fold)
+    found = out_of_fold(Model(Memory()), train, fold)
     assert [int(id_) for id_ in found.ids] == np.flatnonzero(fold >= 0).tolist()
     np.testing.assert_allclose(found.P.sum(axis=1), 1)
     for fitted in Memory.seen:
@@ -71,7 +72,7 @@ def test_a_class_of_one_group_always_trains() -> None:
     fold = held_out_folds(train, 3, 0)
     assert (fold >= 0).tolist() == [True] * 6 + [False] * 5
     Memory.seen.clear()
-    found = out_of_fold(Memory(), train, fold)
+    found = out_of_fold(Model(Memory()), train, fold)
     assert all(set(range(6, 11)) <= fitted for fitted in Memory.seen)
     assert found.classes.tolist() == ["0", "1", "2"]
 
@@ -93,6 +94,6 @@ def test_rows_that_may_not_train_are_still_predicted() -> None:
     train = dataset([0, 1] * 6, list(range(12)))
     may_train = np.arange(12) < 8
     Memory.seen.clear()
-    found = out_of_fold(Memory(), train, held_out_folds(train, 3, 0), may_train)
+    found = out_of_fold(Model(Memory()), train, held_out_folds(train, 3, 0), may_train)
     assert len(found.ids) == 12
     assert all(max(fitted) < 8 for fitted in Memory.seen)

@@ -292,5 +292,5 @@ def test_fit_goes_on_with_the_head_after_the_last_finished_one(
     assert again.code == 0
     reused = re.findall(r"^(\S+): .*, as before$", again.out, re.M)
     assert set(reused) == saved
-    assert again.out.count(": macro-F1") == 4
+    assert again.out.count(": macro-F1") == 7
     assert {folder.name for folder in Workspace(tmp_path).runs.iterdir()} > saved

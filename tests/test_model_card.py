@@ -162,7 +162,7 @@ def test_numbers_that_fitting_chose_are_named(make_run: MakeRun) -> None:
     with np.load(run.model_file) as file:
         arrays = dict(file)
     np.savez(run.model_file, **arrays, k_=np.array(7), temperature_=np.array(0.03125))
-    assert "Chosen on the training photos: k 7, temperature 0.03125" in model_card(run)
+    assert "k 7, temperature 0.03125" in model_card(run)
 
 
 def test_a_card_is_written_beside_the_run_and_again(make_run: MakeRun) -> None:

@@ -17,8 +17,9 @@ from embed.store import EmbeddingStore
 
 Run = Callable[..., Any]
 
-# The goals for the mean over many splits, less 0.02 for the luck of three.
-FLOORS = {"logreg": 0.89, "knn": 0.88, "lgbm": 0.86, "stack": 0.90}
+# What they reach as a mean over many splits, less some 0.02 for the luck of three.
+FLOORS = {"logreg": 0.90, "knn": 0.885, "lda": 0.895, "lgbm": 0.90, "centroid": 0.87, "stack": 0.91}
+FLOORS |= {"prior": 0.0}
 
 
 @pytest.fixture(scope="module")
