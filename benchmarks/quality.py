@@ -38,7 +38,9 @@ def groups(root: Path, paths: list[str]) -> np.ndarray:
     return group
 
 
-def scores(X: np.ndarray, y: np.ndarray, fold: np.ndarray, few: bool, seed: int) -> list[float]:
+def scores(
+    X: np.ndarray, y: np.ndarray, layout: tuple[int, ...], fold: np.ndarray, few: bool, seed: int
+) -> list[float]:
     """Macro-F1 of the heads and of their stack."""
     from sklearn.metrics import f1_score
 
@@ -53,9 +55,9 @@ def scores(X: np.ndarray, y: np.ndarray, fold: np.ndarray, few: bool, seed: int)
             mixed = rng.permutation(train)
             train = np.concatenate([mixed[y[mixed] == c][:FEW] for c in range(y.max() + 1)])
         for h, name in enumerate(HEADS):
-            head = make_head(name, random_state=seed).fit(X[train], y[train])
+            head = make_head(name, random_state=seed, layout=layout).fit(X[train], y[train])
             P[h][np.ix_(test, head.classes_)] = head.predict_proba(X[test])
-    predicted = [p.argmax(axis=1) for p in (*P, crossfit_pool(P, y, fold))]
+    predicted = [p.argmax(axis=1) for p in (*P, crossfit_pool(P, y, fold, np.bincount(y)))]
     return [float(f1_score(y, p, average="macro")) for p in predicted]
 
 
@@ -92,8 +94,11 @@ def measure() -> str:
             done = embed_photos(rows["path"].tolist(), lanes)
             rate = len(y) / (time.perf_counter() - start)
             X = load_vectors([lane.store for lane in lanes], done.keys)
-        a = scores(X, y, make_folds(y, group, 5, 0), False, 0)
-        b = np.mean([scores(X, y, make_folds(y, group, 5, s), True, s) for s in range(3)], axis=0)
+        layout = tuple(lane.store.spec.dim for lane in lanes)
+        a = scores(X, y, layout, make_folds(y, group, 5, 0), False, 0)
+        b = np.mean(
+            [scores(X, y, layout, make_folds(y, group, 5, s), True, s) for s in range(3)], axis=0
+        )
         shown = [" ".join(f"{value:.3f}"[1:] for value in values) for values in (a, b)]
         lines.append(f"| {' + '.join(form)} | {X.shape[1]:,} | {rate:,.0f} | {' | '.join(shown)} |")
     return "\n".join(lines)
