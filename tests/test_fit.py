@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import photo
 
 import cli
 from classify.resources import Meter
+from embed.texts import text_vectors
+from embed.workspace import Workspace
 
 Run = Callable[..., Any]
 
@@ -138,7 +141,6 @@ def test_a_column_that_tells_the_label_is_refused_with_the_evidence(
 
 def test_the_command_of_a_run_fits_it_again(workspace: Path, run: Run) -> None:
     from classify.runs import all_runs
-    from embed.workspace import Workspace
 
     words = (
         *("--head", "logreg", "--head", "lgbm", "--head", "stack", "--lgbm-on", "columns"),
@@ -168,3 +170,28 @@ def test_the_meter_sees_what_an_array_takes() -> None:
         del block
     assert 250e6 < meter.peak_bytes < 500e6
     assert meter.seconds > 0
+
+
+def test_with_an_encoder_that_knows_words_the_names_compete_too(
+    bioclip_folder: Path, tmp_path: Path, run: Run
+) -> None:
+    """Random weights know no animal, so this shows the path; the heads' tests show the rest."""
+    for c, family in enumerate(("felidae", "canidae", "anatidae")):
+        (tmp_path / "photos" / family).mkdir(parents=True)
+        for i in range(4):
+            photo((60 * c, 200 - 50 * c, 90), 10 * c + i).save(
+                tmp_path / "photos" / family / f"{i}.png"
+            )
+    place = ("-w", tmp_path / "workspace")
+    assert run("embed", tmp_path / "photos", "--encoder", bioclip_folder, *place).code == 0
+    done = run("fit", "--folds", "2", *place)
+    assert done.code == 0, done.err
+    found = runs(tmp_path / "workspace")
+    assert {"tip", "zeroshot"} < set(found["stack"]["members"])
+    (model,) = (tmp_path / "workspace").glob("runs/zeroshot-*/model.npz")
+    with np.load(model) as file:
+        names, vectors = file["class_names"], file["class_vectors"]
+    texts = text_vectors(
+        Workspace(tmp_path / "workspace"), str(bioclip_folder), [f"a photo of {n}." for n in names]
+    )
+    np.testing.assert_allclose(vectors, texts, atol=1e-6)
