@@ -17,9 +17,9 @@ from classify.metrics import HEADLINE, intervals
 from classify.model import Model, TextVectors
 from classify.model_card import write_card
 from classify.resources import Meter
-from classify.runs import Predictions, Run, RunConfig, best_first, find_run, new_run, versions
+from classify.runs import Predictions, Run, RunConfig, find_run, new_run, versions
 from classify.stack import Pooling, Stack, contributions, in_words
-from classify.verdicts import balance_verdict, paired_verdict
+from classify.verdicts import balance_verdict
 from embed.files import write_json
 from embed.workspace import Workspace
 
@@ -62,7 +62,7 @@ class Competition:
     def fit_stack(self, config: RunConfig, members: Sequence[Run]) -> Fitted:
         """The stack of the runs `members`, which are there already."""
         if found := self._found(config):
-            return Fitted(found, True, self._against_best(found, members))
+            return Fitted(found, True, found.provenance["notes"])
         out = [run.out_of_fold for run in members]
         sizes = np.unique(self.train.y, return_counts=True)[1]
         names = [run.config.head for run in members]
@@ -78,8 +78,7 @@ class Competition:
             meter.seconds += sum(run.provenance["seconds"][name] for run in members)
         notes = [f"stack: {pooling.pool.describe(names)}", *in_words(parts)]
         run = self._save(config, model, pooled, folds, whole, notes, {"contributions": parts})
-        said = notes + self._against_best(run, members) + self._against_unbalanced(run)
-        return Fitted(run, False, said)
+        return Fitted(run, False, notes + self._against_unbalanced(run))
 
     def _found(self, config: RunConfig) -> Run | None:
         found = find_run(self.workspace, config, self.train.inputs_digest(config.columns))
@@ -148,8 +147,3 @@ class Competition:
         if plain is None:
             return [f"to see whether {config.balance} helps, fit with --balance none as well"]
         return [balance_verdict(run, plain)]
-
-    def _against_best(self, stack: Run, members: Sequence[Run]) -> list[str]:
-        """Whether the stack beats the best of its heads."""
-        best = best_first(members)[0]
-        return [paired_verdict(stack, best, f"stack against its best head, {best.config.head}")]

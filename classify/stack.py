@@ -151,17 +151,23 @@ def contributions(
 
 
 def in_words(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A sentence a head, and one more where the best head alone is as good as the stack."""
-    said = []
-    for record in records:
-        points = difference_in_words(*record["macro_f1"])
-        nats = "log-loss {:+.3f} [{:+.3f}, {:+.3f}]".format(*record["log_loss"])
-        if record["against"] == "without":
-            said.append(f"the stack with {record['head']} against without: {points}; {nats}")
-        elif record["macro_f1"][1] <= 0:
-            good = "better than the stack" if record["macro_f1"][2] < 0 else "as good as the stack"
-            said.append(f"{record['head']} alone is {good}; the stack against it: {points}; {nats}")
-    return said
+    """What each head brings, in a line; and one where the best head alone is as good."""
+    brings = [
+        "{head} {0:+.1f} [{1:+.1f}, {2:+.1f}]".format(
+            *(100 * value for value in record["macro_f1"]), head=record["head"]
+        )
+        for record in records
+        if record["against"] == "without"
+    ]
+    said = ["points of macro-F1 that each head brings to the stack: " + ", ".join(brings)]
+    (alone,) = (record for record in records if record["against"] == "alone")
+    verdict = difference_in_words(*alone["macro_f1"])
+    nats = "log-loss {:+.3f} [{:+.3f}, {:+.3f}]".format(*alone["log_loss"])
+    said.append(f"stack against its best head, {alone['head']}: {verdict}; {nats}")
+    if alone["macro_f1"][1] <= 0:
+        better = "better than" if alone["macro_f1"][2] < 0 else "as good as"
+        said[-1] += f": {alone['head']} alone is {better} the stack"
+    return said if brings else said[1:]
 
 
 class Stack:
