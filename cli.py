@@ -242,6 +242,24 @@ def embed_command(
     left_out(report.problems, report.skipped, strict)
 
 
+@app.command("inspect", epilog="Example: cli inspect")
+def inspect_command(
+    encoder: EncoderOption = None,
+    seed: Annotated[int, typer.Option(help="Seed of the folds that judge the labels.")] = 0,
+    split: SplitOption = "default",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Look at the data first: counts, copies, doubtful labels, odd files."""
+    from classify.inspect_collection import inspect_collection
+
+    found = inspect_collection(Workspace(workspace), encoder, split, seed)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print("\n".join(found.lines()))
+
+
 @app.command("split", epilog="Example: cli split --test 0.2 --by eol_page_id --seed 1")
 def split_command(
     test: Annotated[float, typer.Option(help="Share of the photos to test on.")] = 0.2,
@@ -249,6 +267,36 @@ def split_command(
     by: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="Keep its groups (species, camera) on one side."),
+    ] = None,
+    hold_out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Test whole values of it (species) of every class with two."
+        ),
+    ] = None,
+    after: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Dates: the newest photos test, the older train."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="DATE", help="With --after: test from this year or date on."),
+    ] = None,
+    place: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAT,LON", help="Columns of degrees: keep cells of a grid on one side."
+        ),
+    ] = None,
+    cell: Annotated[
+        float | None,
+        typer.Option(metavar="KM", show_default="10", help="With --place: the side of a cell."),
+    ] = None,
+    near_duplicates: Annotated[
+        bool, typer.Option("--near-duplicates", help="Keep photos that look the same on one side.")
+    ] = False,
+    per_class: Annotated[
+        int | None, typer.Option(metavar="N", help="Let only N photos of each class train.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Which of the random splits.")] = 0,
     given: Annotated[
@@ -261,7 +309,11 @@ def split_command(
     """Set photos aside for the test before fitting."""
     from classify.splits import describe, new_split
 
-    split, rows = new_split(Workspace(workspace), name, test, val, by, seed, given)
+    split, rows = new_split(
+        Workspace(workspace), name, test, val, by, seed, given,
+        hold_out=hold_out, after=after, since=since, place=place, cell=cell,
+        near_duplicates=near_duplicates, per_class=per_class,
+    )  # fmt: skip
     report = describe(split, rows)
     if as_json:
         print_json(report.to_json())
@@ -296,6 +348,14 @@ def fit_command(
             help="How rare classes are helped, inside the training folds.",
         ),
     ] = "none",
+    exclude: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Leave these training photos out (see `cli inspect`)."),
+    ] = None,
+    relabel: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Give these training photos another label, for this fit."),
+    ] = None,
     loss: Annotated[
         str,
         typer.Option(
@@ -340,6 +400,8 @@ def fit_command(
         split=split,
         columns=tuple(columns or ()),
         allow_leak=allow_leak,
+        exclude=exclude,
+        relabel=relabel,
     )
     runs: list[dict[str, Any]] = []
 
@@ -402,6 +464,58 @@ def compare_command(
     say(found.notes)
 
 
+@app.command("leak", epilog="Example: cli leak --by species --head knn")
+def leak_command(
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN|near-duplicates", help="What may stand on both sides of a random split."
+        ),
+    ],
+    head: Annotated[str, typer.Option(metavar="HEAD", help="Any head of `cli fit`.")] = "knn",
+    encoder: EncoderOption = None,
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
+    split: SplitOption = "default",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Say how much a random split flatters, on the training photos."""
+    from classify.leak_report import leak_report
+
+    found = leak_report(Workspace(workspace), by, head, encoder, folds, seed, split)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print("\n".join(found.lines()))
+
+
+@app.command("curve", epilog="Example: cli curve --head logreg --sizes 5,10,20,all")
+def curve_command(
+    head: Annotated[str, typer.Option(metavar="HEAD", help="Any head of `cli fit`.")] = "logreg",
+    sizes: Annotated[
+        str, typer.Option(metavar="N,N,all", help="Training photos of each class.")
+    ] = "2,5,10,20,50,all",
+    repeats: Annotated[int, typer.Option(help="Draws of the photos, which are averaged.")] = 3,
+    encoder: EncoderOption = None,
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of folds and draws.")] = 0,
+    split: SplitOption = "default",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Show what more photos a class bring, on the training photos."""
+    from classify.learning_curve import chosen_sizes, learning_curve
+
+    found = learning_curve(
+        Workspace(workspace), head, encoder, chosen_sizes(sizes), folds, seed, split, repeats
+    )
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print("\n".join(found.lines()))
+
+
 @app.command("export", epilog="Example: cli export logreg --to onnx")
 def export_command(
     run: Annotated[
@@ -433,7 +547,7 @@ def export_command(
     say(done.notes)
 
 
-@app.command("evaluate", epilog="Example: cli evaluate")
+@app.command("evaluate", epilog="Example: cli evaluate --perturb all --unknown")
 def evaluate_command(
     run: Annotated[
         str | None, typer.Argument(help="A run; by default the best one out of fold.")
@@ -441,36 +555,96 @@ def evaluate_command(
     on: Annotated[
         str, typer.Option(metavar="test|val", callback=one_of("test", "val"), help="Which photos.")
     ] = "test",
+    confidence: Annotated[
+        float, typer.Option(help="How sure an answer must be; else a coarser rank is answered.")
+    ] = 0.9,
+    perturb: Annotated[
+        str | None,
+        typer.Option(
+            metavar="blur,jpeg,dark,grey,crop|all",
+            help="Make the photos worse, and see what that costs.",
+        ),
+    ] = None,
+    unknown: Annotated[
+        bool,
+        typer.Option("--unknown", help="Leave classes out in turns: are they told as unknown?"),
+    ] = False,
+    draws: Annotated[
+        int, typer.Option(min=100, help="Resamples behind the intervals of the figures.")
+    ] = 10_000,
+    device: DeviceOption = "auto",
+    engine: EngineOption = "auto",
+    batch_size: BatchOption = "auto",
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """Test a run on the photos that nothing was fitted on."""
-    from classify.evaluate import evaluate
+    from classify.evaluate import Questions, evaluate, plain
+    from classify.evaluation_text import lines
     from classify.runs import named_run
+    from embed.encoder import Choice
+    from embed.perturb import chosen_perturbations
 
     place = Workspace(workspace)
-    found = evaluate(place, named_run(place, run), on)
+    words = tuple(chosen_perturbations(perturb)) if perturb else ()
+    asked = Questions(on, confidence, words, unknown, draws)
+    choice = Choice(device, engine)
+    found = evaluate(place, named_run(place, run), asked, choice, number(batch_size), progress)
     if as_json:
-        errors = [{k: v for k, v in error.items() if k != "row"} for error in found.errors]
         print_json(
-            {"run": found.run.name, "photos": found.photos, **found.figures, "errors": errors}
+            plain({"run": found.run.name, "photos": found.photos, **found.figures, **found.reports})
         )
-        return
-    print(f"{found.run.name} on {found.photos:,} {on} photos, 95% intervals:")
-    for name, value in found.figures.items():
-        print(f"  {name:18} {interval(value)}")
-    hardest = [f"{name} ({f1:.2f} of {n:,})" for name, f1, n in found.hardest(5)]
-    print("Lowest F1 (and test photos):", ", ".join(hardest))
-    if found.errors:
-        print("Most confident errors:")
-    for error in found.errors[:5]:
-        near = error["neighbours"][0]["label"]
-        print(
-            f"  {error['file_path']}: {error['label']} taken for {error['predicted']} "
-            f"({error['probability']:.0%}); nearest training photo: {near}"
-        )
+    else:
+        print("\n".join(lines(found)))
     say(found.notes)
-    print(f"Everything, with pictures: {found.folder}")
+    if not as_json:
+        print(f"Everything, with pictures: {found.folder}. Next: cli report")
+
+
+@app.command("report", epilog="Example: cli report stack -o report.html")
+def report_command(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]…",
+            show_default="the best out of fold",
+            help="Runs, or how their names begin; the report is about the first.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", show_default="report.html", help="Where to write it."
+        ),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="html|md|pdf|tex|csv",
+            callback=one_of("html", "md", "pdf", "tex", "csv"),
+            show_default="as FILE ends, else html",
+            help="A page, a paper of some five pages, or every number.",
+        ),
+    ] = None,
+    on: Annotated[
+        str, typer.Option(metavar="test|val", callback=one_of("test", "val"), help="Which photos.")
+    ] = "test",
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Write one page about a run, to show to a colleague."""
+    from classify.report_data import collect_report
+    from classify.report_forms import choose_form, write_report
+    from classify.runs import named_run
+
+    chosen, path = choose_form(form, output)
+    place = Workspace(workspace)
+    names: list[str | None] = [*runs] if runs else [None]
+    written = write_report(
+        collect_report(place, [named_run(place, name) for name in names], on), path, chosen
+    )
+    beside = f", {counted(len(written) - 1, 'file')} with it" if len(written) > 1 else ""
+    print(f"Report: {written[0]}{beside}")
 
 
 @app.command(
@@ -499,6 +673,22 @@ def predict_command(
         Path | None,
         typer.Option(metavar="CSV", help="One row a photo, for a run that takes columns too."),
     ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(help="Answer at the finest rank that is at least so sure, as in 0.9."),
+    ] = None,
+    sets: Annotated[
+        float | None,
+        typer.Option(help="Also a set of classes that holds the right one so often, as in 0.9."),
+    ] = None,
+    calibrate: Annotated[
+        str,
+        typer.Option(
+            metavar="none|best|temperature|vector|isotonic",
+            callback=one_of("none", "best", "temperature", "vector", "isotonic"),
+            help="Correct the probabilities by the out-of-fold ones.",
+        ),
+    ] = "none",
     device: DeviceOption = "auto",
     engine: EngineOption = "auto",
     batch_size: BatchOption = "auto",
@@ -506,14 +696,16 @@ def predict_command(
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """Tell the family of new photos."""
-    from classify.predict import predict
+    from classify.predict import Sureness, predict
     from classify.runs import named_run
     from embed.encoder import Choice
     from embed.files import write_text
 
     place = Workspace(workspace)
     chosen = named_run(place, run)
-    report = predict(place, chosen, photos, Choice(device, engine), number(batch_size), table)
+    sureness = Sureness(calibrate, confidence, sets)
+    choice = Choice(device, engine)
+    report = predict(place, chosen, photos, choice, number(batch_size), table, sureness)
     text = report.as_text(form, top, chosen.config.label)
     if output is None:
         print(text, end="")
@@ -842,9 +1034,12 @@ def number(text: str) -> int | None:
     return None if text == "auto" else int(text)
 
 
-def interval(value: Sequence[float]) -> str:
-    middle, low, high = value
-    return f"{middle:.3f} [{low:.3f}, {high:.3f}]"
+def interval(value: Sequence[float | None]) -> str:
+    """A figure with its interval; some photos give no figure, or one without an interval."""
+    middle, low, high = (None if v is None or v != v else f"{v:.3f}" for v in value)
+    if middle is None:
+        return "none"
+    return middle if low is None or high is None else f"{middle} [{low}, {high}]"
 
 
 def print_json(value: Any) -> None:
@@ -858,6 +1053,10 @@ def print_table(rows: Iterable[Mapping[str, Any]]) -> None:
     widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in names}
     for row in [{name: name for name in names}, *cells] if cells else []:
         print("  ".join(row[name].ljust(widths[name]) for name in names).rstrip())
+
+
+def progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def say(notes: Iterable[str]) -> None:

@@ -49,7 +49,7 @@ if QUICK:
 
 
 def whole(photos: Any, seed: int) -> tuple[dict[str, Array], dict[str, float]]:
-    """Out-of-fold probabilities (n, C) with all photos of the other folds, and CPU seconds a fold."""
+    """Out-of-fold probabilities (n, C) with all other folds' photos, and CPU seconds a fold."""
     from classify.fit import MEMBERS
     from classify.folds import held_out_folds, out_of_fold
     from classify.stack import crossfit_pool

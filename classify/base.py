@@ -83,6 +83,13 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
         likeliest = self.predict_proba(X).argmax(axis=1)
         return self.classes_[likeliest]
 
+    def logits(self, X: Any) -> Any:
+        """(n, C) of a linear head, whose softmax is `predict_proba`; None of others."""
+        if not hasattr(self, "coef_"):
+            return None
+        rows = self._rows(validate_data(self, X, dtype=[np.float32, np.float64], reset=False))
+        return rows @ self.coef_.T + self.intercept_
+
     def _rows(self, X: Any) -> Any:
         """Centred rows of length 1, to which every block of the layout gives the same share."""
         rows = X - self.mean_

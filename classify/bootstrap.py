@@ -6,11 +6,17 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
-from classify.counts import Subsets, figures
+from classify.counts import Figures, Subsets
 from classify.outcomes import F64, Outcomes
 
+Figure = tuple[float, float, float]  # value, low, high
+Known = tuple[float | None, float | None, float | None]
+
 N_BOOT = 1000
-_CELLS = 4_000_000  # photos × resamples held in memory at once
+_CELLS = 500_000  # photos × resamples at once: what the processor's cache holds
+FEW_ANSWERS = 30  # right or wrong ones, below which a bootstrap's AUROC is too sure
+SCALES = {"log_loss": (0.0, np.inf), "brier": (0.0, 2.0), "mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0)}
+LOSSES = ("log_loss", "brier", "ece")
 _SAME = 1e-12  # figures nearer than this are equal: sums in another order
 
 
@@ -31,62 +37,102 @@ def resampled(
     """
     if any(not np.array_equal(one.y, several[0].y) for one in several):
         raise ValueError("expected outcomes of the same photos in the same order")
+    figures = [Figures(one, names, subsets or {}) for one in several]
     found: list[dict[str, list[F64]]] = [{} for _ in several]
     for weights in resamples(len(several[0].y), n_boot, seed, groups):
-        for one, samples in zip(several, found, strict=True):
-            for name, values in figures(one, names, weights, subsets or {}).items():
+        for figures_of, samples in zip(figures, found, strict=True):
+            for name, values in figures_of(weights).items():
                 samples.setdefault(name, []).append(values)
     return [{name: np.concatenate(parts) for name, parts in samples.items()} for samples in found]
 
 
 def resamples(n: int, n_boot: int, seed: int, groups: ArrayLike | None) -> Iterator[F64]:
-    """(n, B) how often each photo is drawn, some resamples at a time; first every photo once."""
+    """(n, B) how often each photo is drawn, some resamples at a time; first every photo once.
+
+    A resample's photos depend on the seed and on how many were drawn before, and on nothing else.
+    """
     yield np.ones((n, 1))
-    group = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
-    n_groups = int(group.max()) + 1
+    group = None if groups is None else np.unique(groups, return_inverse=True)[1]
+    n_drawn = n if group is None else int(group.max()) + 1
     rng = np.random.default_rng(seed)
     step = max(1, _CELLS // n)
     for done in range(0, n_boot, step):
-        width = min(step, n_boot - done)
-        drawn = rng.integers(0, n_groups, size=(n_groups, width)) * width + np.arange(width)
-        times = np.bincount(drawn.ravel(), minlength=n_groups * width)
-        yield times.reshape(n_groups, width)[group].astype(float)
+        rows = np.empty((min(step, n_boot - done), n_drawn))
+        for row in rows:
+            row[:] = np.bincount(rng.integers(0, n_drawn, n_drawn), minlength=n_drawn)
+        yield (rows if group is None else np.take(rows, group, axis=1)).T
 
 
-def interval(values: F64, level: float = 0.95) -> tuple[float, float, float]:
+def witnesses(one: Outcomes, name: str, groups: ArrayLike | None = None) -> int:
+    """How many photos or groups say something about the metric `name`; what `figure` asks for."""
+    group = np.arange(len(one.y)) if groups is None else np.asarray(groups)
+    if name != "auroc":
+        return len(np.unique(group))
+    return min(len(np.unique(group[some])) for some in (one.right, ~one.right))
+
+
+def interval(values: F64, level: float = 0.95) -> Figure:
     """(value, low, high) of a value and its resamples, (1 + B,) as `resampled` gives them.
 
-    The interval is that of the percentiles, moved so that the resamples' mean lies on the value:
-    a resample of few photos misses some of a class, so its macro-F1 is too low.
+    Percentiles whose levels are moved for the skewness g of the resamples, as BCa does with an
+    acceleration and a bias of g/6 (Efron 1987; exact to the second order for a mean): a share near
+    1 has its doubt below. The interval reaches from there to where the resamples' mean would lie
+    on the value, since a resample of few photos misses some of a class and its macro-F1 is too low.
+    Resamples in which the figure has no meaning (NaN) are left out.
     """
-    value, low, high = _percentiles(values, level)
-    shift = value - values[1:].mean()
-    return value, float(low + shift), float(high + shift)
+    again = _known(values[1:])
+    if not len(again):
+        return float(values[0]), np.nan, np.nan
+    low, high = _quantiles(again, level, _skewness(again))
+    value = float(values[0])
+    shift = value - float(again.mean())
+    return value, min(low + min(shift, 0.0), value), max(high + max(shift, 0.0), value)
 
 
-def difference(a: F64, b: F64, level: float = 0.95) -> tuple[float, float, float]:
+def difference(a: F64, b: F64, level: float = 0.95) -> Figure:
     """(a - b, low, high) of two figures of the same resamples.
 
     The interval reaches as far as the plain percentiles do and as `interval` does. Where a few
     photos make the whole difference one end is 0, and must not be moved off it by luck.
     """
     value, low, high = interval(a - b, level)
-    _, plain_low, plain_high = _percentiles(a - b, level)
+    if np.isnan(low):
+        return value, low, high
+    plain_low, plain_high = _quantiles(_known(a[1:] - b[1:]), level)
     return value, min(low, plain_low), max(high, plain_high)
 
 
-def figure(name: str, values: F64, n: int, level: float = 0.95) -> tuple[float, float, float]:
-    """The same within the scale of the metric `name`; n counts the photos or groups drawn.
+def figure(name: str, values: F64, n: int, level: float = 0.95) -> Figure:
+    """The same within the scale of the metric `name`; n is what `witnesses` counts.
 
     Where all photos are right (or all wrong) every resample is the same, and would claim
-    certainty from a handful: the interval is then Wilson's of a share.
+    certainty from a handful: the interval is then Wilson's of a share, for MCC and kappa that of
+    two classes of one size. An AUROC of fewer than `FEW_ANSWERS` right or wrong answers reaches as
+    far as Wilson's does too, since the places of so few among the others vary too little in
+    resamples. A calibration error is too high by what chance adds, in a resample once more: its
+    interval reaches down to that of the basic bootstrap (Davison and Hinkley 1997). A figure
+    without a meaning has three NaN, and one that is the same by its definition
+    (the MCC of one class) an interval of NaN.
     """
     value, low, high = interval(values, level)
-    most = {"log_loss": np.inf, "brier": 2.0}.get(name, 1.0)
-    if most == 1.0 and name != "ece" and values.min() == values.max():
+    if not np.isfinite(low):
+        return value, np.nan, np.nan
+    if name == "ece":
+        low = min(low, 2 * value - _quantiles(_known(values[1:]), level)[1])
+    least, most = SCALES.get(name, (0.0, 1.0))
+    same = np.nanmin(values) == np.nanmax(values)
+    if name not in LOSSES and (same or (name == "auroc" and n < FEW_ANSWERS)):
         ends = wilson(np.array(value), np.array(n), level)
-        return value, min(float(ends[0]), value), max(float(ends[1]), value)
-    return value, max(low, 0.0), min(high, most)
+        low, high = min(float(ends[0]), low), max(float(ends[1]), high)
+    if same and least < 0:
+        low, high = (2 * low - 1, value) if value == 1 else (np.nan, np.nan)
+    return value, max(low, least), min(high, most)
+
+
+def known(figure: Figure) -> Known:
+    """The same with None in the place of NaN, as JSON has it."""
+    value, low, high = (None if np.isnan(end) else end for end in figure)
+    return value, low, high
 
 
 def wins(several: Sequence[F64]) -> F64:
@@ -109,6 +155,22 @@ def wilson(share: F64, n: F64, level: float = 0.95) -> tuple[F64, F64]:
     return np.clip((centre - half) / scale, 0, 1), np.clip((centre + half) / scale, 0, 1)
 
 
-def _percentiles(values: F64, level: float) -> tuple[float, float, float]:
-    low, high = np.quantile(values[1:], [(1 - level) / 2, (1 + level) / 2])
-    return float(values[0]), float(low), float(high)
+def _known(values: F64) -> F64:
+    return values[np.isfinite(values)]
+
+
+def _skewness(values: F64) -> float:
+    """Third moment of the standardised values, at most 1: more is a matter of few resamples."""
+    spread = values.std()
+    if spread <= _SAME:
+        return 0.0
+    return float(np.clip((((values - values.mean()) / spread) ** 3).mean(), -1, 1))
+
+
+def _quantiles(values: F64, level: float, skewness: float = 0.0) -> tuple[float, float]:
+    normal = NormalDist()
+    z = normal.inv_cdf((1 + level) / 2)
+    move = skewness / 6 * (2 + z * z)
+    levels = [normal.cdf(move - z), normal.cdf(move + z)]
+    low, high = np.quantile(values, levels, method="weibull")  # covers `level` of the next one
+    return float(low), float(high)

@@ -1,5 +1,7 @@
 """How far the probability of the likeliest class is from how often it is right."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,12 +26,16 @@ def calibration_error(confidence: F64, right: NDArray[np.bool_], weights: F64) -
     """
     order = np.argsort(confidence, kind="stable")
     last = np.flatnonzero(np.diff(confidence[order], append=np.inf))  # of each confidence
-    excess = (confidence - right)[order]
-    found = np.empty(weights.shape[1])
-    for b, times in enumerate(weights.T):
-        mass, gap = (
-            np.append(0, np.cumsum(each)[last]) for each in (times[order], times[order] * excess)
-        )
-        at_cuts = np.interp(np.linspace(0, mass[-1], BINS + 1), mass, gap)
-        found[b] = np.abs(np.diff(at_cuts)).sum() / mass[-1]
-    return found
+    times = np.take(weights.T, order, axis=1)
+    mass = _running_sum(times, last)
+    gap = _running_sum(times * (confidence - right)[order], last)
+    cuts = np.linspace(0, 1, BINS + 1)
+    at_cuts = [np.interp(cuts * m[-1], m, g) for m, g in zip(mass, gap, strict=True)]
+    return np.asarray(np.abs(np.diff(at_cuts, axis=1)).sum(axis=1) / mass[:, -1])
+
+
+def _running_sum(each: F64, last: NDArray[np.integer[Any]]) -> F64:
+    """(B, 1 + len(last)) from 0, of rows (B, n), up to and with each of the places `last`."""
+    found = np.zeros((len(each), each.shape[1] + 1))
+    np.cumsum(each, axis=1, out=found[:, 1:])
+    return found if len(last) == each.shape[1] else found[:, np.append(0, last + 1)]

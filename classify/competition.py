@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from classify.class_texts import class_texts
 from classify.columns import SideColumns
+from classify.corrections import Corrections
 from classify.dataset import Dataset
 from classify.folds import out_of_fold
 from classify.heads import NEED_TEXTS, make_head
@@ -19,6 +20,7 @@ from classify.model_card import write_card
 from classify.resources import Meter
 from classify.runs import Predictions, Run, RunConfig, find_run, new_run, versions
 from classify.stack import Pooling, Stack, contributions, in_words
+from classify.taxonomy import Taxonomy
 from classify.verdicts import balance_verdict
 from embed.files import write_json
 from embed.workspace import Workspace
@@ -41,6 +43,8 @@ class Competition:
     train: Dataset
     fold: NDArray[np.int64]  # (n,), -1 for rows that always train
     text_vectors: TextVectors | None = None  # of the encoder that knows words, where one does
+    corrections: Corrections | None = None  # that `train` has had
+    taxonomy: Taxonomy | None = None  # where its classes stand; by default what its table says
     _fits: dict[bytes, SideColumns] = field(default_factory=dict)  # see `Model`
     _told: set[str] = field(default_factory=set)  # notes on the columns, which all heads share
 
@@ -133,6 +137,10 @@ class Competition:
                 "versions": versions(),
             }
             write_json(folder / "provenance.json", facts | (more or {}))
+            taxonomy = self.taxonomy or Taxonomy.of(train.rows, train.label)
+            write_json(folder / "taxonomy.json", taxonomy.to_json())
+            if self.corrections:
+                self.corrections.save(folder / "corrections.csv")
             write_json(folder / "config.json", asdict(config))
             write_card(folder, name)
         return Run(self.workspace.runs / name)

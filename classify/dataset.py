@@ -45,7 +45,10 @@ class Dataset:
 
     def part(self, side: str) -> "Dataset":
         """The rows on one side of the split."""
-        keep = self.side == side
+        return self.some(self.side == side)
+
+    def some(self, keep: NDArray[np.bool_]) -> "Dataset":
+        """The rows that `keep` (n,) says."""
         rows = self.rows[keep].reset_index(drop=True)
         return Dataset(
             rows, self.X[keep], self.y[keep], self.side[keep], self.group[keep], self.label,

@@ -1,26 +1,46 @@
 """The held-out photos, read here alone: figures, tables, pictures and the worst errors."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from classify.confident import check_threshold
+from classify.confusions import confusion_report
 from classify.dataset import Dataset, load_dataset
+from classify.errors import write_errors
 from classify.figures import confusion_picture
 from classify.metrics import ALL_METRICS, confusion, intervals, per_class
 from classify.model_card import write_card
 from classify.predict import run_model
+from classify.ranks import ANSWER_COLUMNS, rank_report
+from classify.robustness import robustness_report
 from classify.runs import Predictions, Run, all_runs
+from classify.scored import size_of
+from classify.sizes import by_size
+from classify.sureness import CONFORMAL_COLUMNS, calibration_report
+from classify.unknown import unknown_report
+from embed.encoder import Choice
 from embed.errors import UserError, did_you_mean
 from embed.files import write_json, write_rows
 from embed.words import counted
 from embed.workspace import Workspace
-from retrieval.gallery import Section, Tile, write_gallery
-from retrieval.index import Index
 
-N_ERRORS = 20
-N_NEIGHBOURS = 3
+N_BOOT = 10_000
+ON_DEMAND = ("robustness", "unknown")
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What `evaluate` is asked beside the figures that it always gives."""
+
+    part: str = "test"  # or val
+    confidence: float = 0.9  # an answer at the finest rank that is at least so sure
+    perturb: tuple[str, ...] = ()  # what is done to the photos, to see what that costs
+    unknown: bool = False  # whether families that nobody taught are told
+    draws: int = N_BOOT
 
 
 @dataclass(frozen=True)
@@ -29,11 +49,18 @@ class Evaluation:
 
     run: Run
     folder: Path
+    part: str
     photos: int
     figures: dict[str, Any]  # name -> [value, low, high]
     table: Any  # DataFrame, one row a class
-    errors: list[dict[str, Any]]  # the most confident errors, worst first
-    notes: list[str]
+    reports: dict[str, Any]  # ranks, calibration, confusions …: what their JSON files hold
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The most confident errors, worst first."""
+        found: list[dict[str, Any]] = self.reports["confusions"]["errors"]
+        return found
 
     def hardest(self, k: int) -> list[tuple[str, float, int]]:
         """(class, F1, photos) of the `k` classes with the lowest F1, of those that were tested."""
@@ -41,63 +68,72 @@ class Evaluation:
         return list(zip(tested["class"], tested["f1"], tested["n"], strict=True))
 
 
-def evaluate(workspace: Workspace, run: Run, part: str = "test") -> Evaluation:
-    """Predict the `part` (test or val) photos with `run` and write all figures to its folder.
+def evaluate(
+    workspace: Workspace,
+    run: Run,
+    questions: Questions | None = None,
+    choice: Choice | None = None,
+    batch_size: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Evaluation:
+    """Predict the test (or val) photos with `run` and write all figures to its folder.
 
     Raises `UserError` where the split has no such photos or its training photos are not those
     the run was fitted on: a photo once trained on must not be tested.
     """
-    if part not in ("test", "val"):
-        raise UserError(f"'{part}' is no part. {did_you_mean(part, ('test', 'val'))}")
-    config = run.config
-    dataset, notes = load_dataset(workspace, list(config.encoders), config.split)
-    train, held_out = dataset.part("train"), dataset.part(part)
-    _check_untouched(run, train, held_out, part)
+    asked = questions or Questions()
+    _check_questions(asked)
+    dataset, notes = load_dataset(workspace, list(run.config.encoders), run.config.split)
+    dataset, corrected = run.corrections.apply(dataset)
+    train, held_out = dataset.part("train"), dataset.part(asked.part)
+    _check_untouched(run, train, held_out, asked.part)
     model = run_model(workspace, run)
     P = model.predict_proba(held_out.X, held_out.rows)
-    predictions = Predictions(held_out.ids, held_out.y, P, model.classes_, group=held_out.group)
-    notes += _unseen_classes(predictions) + _looked_before(workspace, run, part)
-    figures = intervals(predictions.y_index, predictions.P, ALL_METRICS, groups=held_out.group)
-    table = per_class(predictions.y_index, predictions.P, predictions.classes)
-    errors = confident_errors(predictions, train, held_out)
-    folder = run.folder / part
-    predictions.save(folder / "predictions.parquet")
+    found = Predictions(held_out.ids, held_out.y, P, model.classes_, group=held_out.group)
+    notes += corrected + _unseen_classes(found) + _looked_before(workspace, run, asked.part)
+    folder = run.folder / asked.part
+    _save(found, folder)
+    oof, taxonomy = run.out_of_fold, run.taxonomy
+    trained = _trained(train, found)
+    table = per_class(found.y_index, P, found.classes, groups=found.group)
+    table = table.assign(trained=trained, size=[size_of(n) for n in trained])
     write_rows(folder / "per_class.csv", list(table.columns), table.to_dict("records"))
-    _write_confusion(predictions, folder)
-    _write_errors(errors, train, held_out, folder, run)
-    write_json(folder / "metrics.json", figures)  # last: it says that the rest is there
+    ranks, answers = rank_report(found, taxonomy, asked.confidence)
+    write_rows(folder / "answers.csv", list(ANSWER_COLUMNS), answers)
+    calibration, sets = calibration_report(oof, found)
+    write_rows(folder / "conformal.csv", list(CONFORMAL_COLUMNS), sets)
+    reports = {
+        "sizes": by_size(found.y_index, P, trained, found.group, asked.draws),
+        "ranks": ranks,
+        "calibration": calibration,
+        "confusions": confusion_report(found, train, held_out, taxonomy.lineages),
+    }
+    write_errors(reports["confusions"]["errors"], train.label, folder, run.name)
+    _write_confusion(found, folder)
+    if asked.perturb:
+        reports["robustness"] = robustness_report(
+            workspace, run, model, held_out, found, asked.perturb, choice, batch_size
+        )
+    if asked.unknown:
+        reports["unknown"] = unknown_report(model, train, held_out, say=say)
+    for name, report in reports.items():
+        write_json(folder / f"{name}.json", plain(report))
+    drawn = intervals(found.y_index, P, ALL_METRICS, asked.draws, groups=found.group)
+    figures = {name: drawn[name] for name in ALL_METRICS}
+    write_json(folder / "metrics.json", plain(figures))  # last: it says that the rest is there
     write_card(run.folder)
-    return Evaluation(run, folder, len(held_out), figures, table, errors, notes)
+    return Evaluation(run, folder, asked.part, len(held_out), figures, table, reports, notes)
 
 
-def confident_errors(
-    predictions: Predictions, train: Dataset, held_out: Dataset
-) -> list[dict[str, Any]]:
-    """The errors with the highest probability, each with its nearest training photos."""
-    predicted = predictions.predicted
-    wrong = np.flatnonzero(predicted != predictions.y)
-    confidence = predictions.P.max(axis=1)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:N_ERRORS]
-    if not len(worst):
-        return []
-    index = Index.build(train.X, train.ids, kind="flat")
-    rows, similarities = index.query_rows(held_out.X[worst], N_NEIGHBOURS)
-    return [
-        {
-            "row": int(i),
-            "id": predictions.ids[i],
-            "file_path": held_out.rows["file_path"].iloc[i],
-            "label": str(predictions.y[i]),
-            "predicted": str(predicted[i]),
-            "probability": float(confidence[i]),
-            "neighbours": [
-                {"row": int(row), "id": train.ids[row], "label": str(train.y[row]),
-                 "similarity": float(similarity)}
-                for row, similarity in zip(near, near_similarities, strict=True)
-            ],
-        }
-        for i, near, near_similarities in zip(worst, rows, similarities, strict=True)
-    ]  # fmt: skip
+def plain(value: Any) -> Any:
+    """For JSON: what has no value (NaN) is null, tuples and numpy's numbers are Python's."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def _check_untouched(run: Run, train: Dataset, held_out: Dataset, part: str) -> None:
@@ -140,6 +176,30 @@ def _looked_before(workspace: Workspace, run: Run, part: str) -> list[str]:
     ]
 
 
+def _save(found: Predictions, folder: Path) -> None:
+    """Write the predictions; what was found of others is removed."""
+    path = folder / "predictions.parquet"
+    if path.exists():
+        before = Predictions.load(path)
+        if before.ids != found.ids or not np.array_equal(before.P, found.P):
+            for name in ON_DEMAND:
+                (folder / f"{name}.json").unlink(missing_ok=True)
+    found.save(path)
+
+
+def _check_questions(asked: Questions) -> None:
+    if asked.part not in ("test", "val"):
+        raise UserError(f"'{asked.part}' is no part. {did_you_mean(asked.part, ('test', 'val'))}")
+    check_threshold(asked.confidence)
+
+
+def _trained(train: Dataset, found: Predictions) -> Any:
+    """(C,) training photos of each class."""
+    names, counts = np.unique(train.y, return_counts=True)
+    known = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    return np.array([known.get(name, 0) for name in found.classes.tolist()])
+
+
 def _write_confusion(predictions: Predictions, folder: Path) -> None:
     """The whole matrix as CSV (rows are the truth), the worst classes as a picture."""
     seen = predictions.y_index >= 0
@@ -151,52 +211,3 @@ def _write_confusion(predictions: Predictions, folder: Path) -> None:
     ]
     write_rows(folder / "confusion.csv", ["label", *classes], rows)
     confusion_picture(counts, classes, folder / "confusion.png")
-
-
-def _write_errors(
-    errors: list[dict[str, Any]], train: Dataset, held_out: Dataset, folder: Path, run: Run
-) -> None:
-    header = ["id", "file_path", "label", "predicted", "probability"]
-    places = range(1, N_NEIGHBOURS + 1)
-    for place in places:
-        header += [
-            f"neighbour_{place}",
-            f"neighbour_{place}_label",
-            f"neighbour_{place}_similarity",
-        ]
-    write_rows(folder / "errors.csv", header, [_error_row(error) for error in errors])
-    sections = [_error_section(error, train, held_out) for error in errors]
-    write_gallery(
-        folder / "errors.html",
-        f"The {len(errors)} most confident errors of {run.name}",
-        sections,
-        label=train.label,
-    )
-
-
-def _error_row(error: dict[str, Any]) -> dict[str, Any]:
-    row = dict(error)
-    for place, near in enumerate(error["neighbours"], start=1):
-        row[f"neighbour_{place}"] = near["id"]
-        row[f"neighbour_{place}_label"] = near["label"]
-        row[f"neighbour_{place}_similarity"] = round(near["similarity"], 4)
-    row["probability"] = round(error["probability"], 4)
-    return row
-
-
-def _error_section(error: dict[str, Any], train: Dataset, held_out: Dataset) -> Section:
-    query = Tile(
-        path=held_out.rows["path"].iloc[error["row"]],
-        label=error["label"],
-        caption=f"predicted {error['predicted']} ({error['probability']:.0%})",
-    )
-    tiles = [
-        Tile(
-            path=train.rows["path"].iloc[near["row"]],
-            label=near["label"],
-            similarity=near["similarity"],
-            match=near["label"] == error["label"],
-        )
-        for near in error["neighbours"]
-    ]
-    return Section(query, tiles)

@@ -3,18 +3,22 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from classify.balance import BALANCES
 from classify.class_texts import text_encoder
 from classify.competition import Competition, Fitted
+from classify.corrections import Corrections
 from classify.dataset import Dataset, load_dataset
 from classify.folds import held_out_folds, in_one_group
 from classify.heads import HEADS, NEED_TEXTS
 from classify.leaks import refuse_leaks
 from classify.logreg import LOSSES
 from classify.runs import Run, RunConfig
+from classify.taxonomy import Taxonomy
+from embed.collection import load_collection
 from embed.errors import UserError, did_you_mean
 from embed.texts import text_vectors
 from embed.words import counted
@@ -39,6 +43,8 @@ class Request:
     split: str = "default"
     columns: tuple[str, ...] = ()  # of the table, as a second input
     allow_leak: bool = False
+    exclude: Path | None = None  # tables of photos to leave out, and of other labels
+    relabel: Path | None = None
 
 
 def fit(
@@ -53,6 +59,10 @@ def fit(
     """
     _check_words(request)
     dataset, notes = load_dataset(workspace, request.encoders, request.split)
+    corrections = Corrections.read(request.exclude, request.relabel, dataset.label)
+    everything = load_collection(workspace.collection).rows if corrections else None
+    dataset, corrected = corrections.apply(dataset, everything)
+    notes += corrected
     train = dataset.part("train")
     _check_learnable(train)
     leaks = refuse_leaks(
@@ -61,7 +71,8 @@ def fit(
     fold = held_out_folds(train, request.folds, request.seed)
     spec = text_encoder(train)
     texts = partial(text_vectors, workspace, spec.source) if spec else None
-    competition = Competition(workspace, train, fold, texts)
+    taxonomy = Taxonomy.of(dataset.rows, dataset.label)  # of test photos' classes too
+    competition = Competition(workspace, train, fold, texts, corrections, taxonomy)
     base = RunConfig(
         head="",
         balance="none",
@@ -72,6 +83,8 @@ def fit(
         label=train.label,
         columns=request.columns,
         allow_leak=bool(leaks),
+        exclude=str(request.exclude or ""),
+        relabel=str(request.relabel or ""),
     )
     heads, with_stack = _wanted(request, spec is not None)
     balances = _balance_of(heads, request.balance)

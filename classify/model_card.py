@@ -179,8 +179,10 @@ def _figures(run: Run, oof: Predictions) -> str:
 
 
 def _interval(value: Any) -> str:
-    if not isinstance(value, list) or len(value) != 3:
+    if not isinstance(value, list) or len(value) != 3 or value[0] is None:
         return ""
+    if None in value:
+        return f"{value[0]:.3f}"
     return f"{value[0]:.3f} ({value[1]:.3f} to {value[2]:.3f})"
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ def _facts(run: Run, head: Any) -> dict[str, Any]:
 
 def _without_source(spec: EncoderSpec) -> dict[str, Any]:
     """The spec, but for a folder on this machine: the file is to travel."""
-    return {"digest": spec.digest, **{k: v for k, v in asdict(spec).items() if k != "source"}}
+    return {"digest": spec.digest, **{k: v for k, v in spec.to_json().items() if k != "source"}}
 
 
 def _json(value: Any) -> str:

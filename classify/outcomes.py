@@ -54,7 +54,7 @@ class Outcomes:
 
     def photo_values(self, name: str) -> F64 | None:
         """(n,) what each photo adds to a metric that is a mean over photos; None for others."""
-        if name == "accuracy":
+        if name in ("accuracy", "micro_f1"):  # the same where every photo has one answer
             return self.right.astype(float)
         if name.startswith("top_"):
             return (self.rank < int(name[4:])).astype(float)
@@ -79,3 +79,8 @@ def rank_of_truth(y: Ints, P: F64) -> Ints:
 def _probability_of_truth(y: Ints, P: F64) -> F64:
     y = np.asarray(y)
     return np.where(y >= 0, P[np.arange(len(P)), y], 0.0)
+
+
+def ratio(part: NDArray[Any], whole: NDArray[Any], nothing: float = 0.0) -> F64:
+    """part / whole, and `nothing` where whole is 0."""
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), nothing)

@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify.class_texts import knows_words
+from classify.confident import confident_answers
+from classify.conformal import Conformal
 from classify.model import Model
+from classify.recalibrate import Evidence, Recalibration
 from classify.runs import Run
 from embed.collection import Problem, find_photos, read_collection
 from embed.encoder import Choice
@@ -22,6 +25,8 @@ from embed.ingest import HowToEmbed, open_lane, unreadable, write_skipped
 from embed.texts import text_vectors
 from embed.vectors import load_vectors
 from embed.workspace import Workspace
+
+SETS = "lac"  # how sets are made: without lots, so a photo has the same set in any folder
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class PredictReport:
     problems: list[Problem]
     skipped: Path
     notes: list[str]
+    answers: list[tuple[str, str, float]] | None = None  # (rank, taxon, probability) of each
+    sets: list[list[str]] | None = None  # the classes of which one is right, as often as asked
 
     def top(self, k: int) -> list[list[tuple[str, float]]]:
         """For each photo its `k` likeliest classes with their probabilities, best first."""
@@ -49,33 +56,67 @@ class PredictReport:
         if form == "json":
             return json.dumps(self._nested(k, label), indent=2, ensure_ascii=False) + "\n"
         if form == "csv":
-            buffer = io.StringIO()
-            header = ["id", "path", "rank", label, "probability"]
-            writer = csv.writer(buffer, lineterminator="\n")
-            writer.writerow(header)
-            for id_, path, top in zip(self.ids, self.paths, self.top(k), strict=True):
-                writer.writerows(
-                    (id_, path, rank, name, f"{p:.6f}")
-                    for rank, (name, p) in enumerate(top, start=1)
-                )
-            return buffer.getvalue()
+            return self._csv(k, label)
         widths = [max(map(len, names)) for names in (self.ids, self.paths)]
         lines = (
-            f"{id_:{widths[0]}}  {path:{widths[1]}}  "
+            f"{id_:{widths[0]}}  {path:{widths[1]}}  {self._sure(i)}"
             + ", ".join(f"{name} {p:.0%}" for name, p in top)
-            for id_, path, top in zip(self.ids, self.paths, self.top(k), strict=True)
+            for i, (id_, path, top) in enumerate(
+                zip(self.ids, self.paths, self.top(k), strict=True)
+            )
         )
         return "\n".join(lines) + "\n"
 
+    def _sure(self, i: int) -> str:
+        """What a photo is said to be, before the likeliest classes."""
+        said = ""
+        if self.answers is not None:
+            rank, taxon, p = self.answers[i]
+            said += f"{rank} {taxon} {p:.0%}; " if taxon else "no answer; "
+        if self.sets is not None:
+            said += f"one of {{{', '.join(self.sets[i])}}}; "
+        return said
+
+    def _csv(self, k: int, label: str) -> str:
+        buffer = io.StringIO()
+        more = [] if self.answers is None else ["answer", "answer_rank", "answer_probability"]
+        more += [] if self.sets is None else ["set"]
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["id", "path", "rank", label, "probability", *more])
+        for i, top in enumerate(self.top(k)):
+            sure: list[str] = []
+            if self.answers is not None:
+                rank, taxon, answered = self.answers[i]
+                sure += [taxon, rank, f"{answered:.6f}"]
+            if self.sets is not None:
+                sure.append("|".join(self.sets[i]))
+            writer.writerows(
+                (self.ids[i], self.paths[i], place, name, f"{p:.6f}", *sure)
+                for place, (name, p) in enumerate(top, start=1)
+            )
+        return buffer.getvalue()
+
     def _nested(self, k: int, label: str) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": id_,
-                "path": path,
-                "predictions": [{label: name, "probability": round(p, 6)} for name, p in top],
-            }
-            for id_, path, top in zip(self.ids, self.paths, self.top(k), strict=True)
-        ]
+        found = []
+        for i, top in enumerate(self.top(k)):
+            one: dict[str, Any] = {"id": self.ids[i], "path": self.paths[i]}
+            if self.answers is not None:
+                rank, taxon, p = self.answers[i]
+                one["answer"] = {"rank": rank, "taxon": taxon or None, "probability": round(p, 6)}
+            if self.sets is not None:
+                one["set"] = self.sets[i]
+            one["predictions"] = [{label: name, "probability": round(p, 6)} for name, p in top]
+            found.append(one)
+        return found
+
+
+@dataclass(frozen=True)
+class Sureness:
+    """How sure answers are to be, judged by the run's out-of-fold predictions."""
+
+    calibrate: str = "none"  # a way of `recalibrate.METHODS`, or the "best" of them
+    confidence: float | None = None  # an answer at the finest rank that is at least so likely
+    sets: float | None = None  # how often a set of classes is to hold the right one
 
 
 def predict(
@@ -85,6 +126,7 @@ def predict(
     choice: Choice | None = None,
     batch_size: int | None = None,
     table: Path | None = None,
+    sureness: Sureness | None = None,
 ) -> PredictReport:
     """Encode `photos` (a file or a folder) as the run's training photos were, and predict.
 
@@ -103,15 +145,34 @@ def predict(
     write_skipped(skipped, problems)
     readable_or_error(done, skipped)
     X = load_vectors([lane.store for lane in lanes], done.keys)
+    P, answers, sets = _sure(run, model.predict_proba(X, readable), sureness or Sureness())
     return PredictReport(
         ids=readable["id"].tolist(),
         paths=readable["path"].tolist(),
         classes=model.classes_,
-        P=model.predict_proba(X, readable),
+        P=P,
         problems=problems,
         skipped=skipped,
         notes=found.notes + _absent_columns(run, model, readable),
+        answers=answers,
+        sets=sets,
     )
+
+
+def _sure(run: Run, P: NDArray[np.float64], asked: Sureness) -> tuple[Any, Any, Any]:
+    """Calibrated probabilities, answers and sets; None for what was not asked."""
+    answers, sets = None, None
+    oof = run.out_of_fold if asked.calibrate != "none" or asked.sets is not None else None
+    if oof is not None and asked.sets is not None:
+        known = Evidence.of(oof)
+        conformal = Conformal.fit(known.P, known.y_index, SETS, asked.sets)
+        sets = [oof.classes[inside].tolist() for inside in conformal.sets(P)]
+    if oof is not None and asked.calibrate != "none":
+        P = Recalibration.of(oof, asked.calibrate).transform(P)
+    if asked.confidence is not None:
+        classes = run.out_of_fold.classes
+        answers = confident_answers(P, classes, run.taxonomy, asked.confidence)
+    return P, answers, sets
 
 
 def run_model(workspace: Workspace, run: Run) -> Model:

@@ -5,6 +5,8 @@ provenance.json   data digest, encoder specs, versions, times, notes
 oof.parquet       id, label, fold, group, then one probability column `p:CLASS` a class
 metrics.json      figures with intervals, computed from oof.parquet
 model.npz         the fitted head (no pickle)
+taxonomy.json     the ranks above each class, as the table has them
+corrections.csv  photos left out and labels changed for this fit, where there are any
 test/, val/       the same after `cli evaluate`
 """
 
@@ -20,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.corrections import Corrections
+from classify.taxonomy import Taxonomy
 from embed.errors import UserError, did_you_mean
 from embed.files import read_json, sha256, whole_file
 from embed.spec import EncoderSpec
@@ -43,6 +47,8 @@ class RunConfig:
     columns: tuple[str, ...] = ()  # of the table, beside the vectors
     allow_leak: bool = False  # whether one of them tells the label, and that is meant
     members: tuple[str, ...] = ()  # the heads of a stack
+    exclude: str = ""  # tables of photos that were left out, and of other labels
+    relabel: str = ""
 
     @property
     def command(self) -> str:
@@ -54,6 +60,8 @@ class RunConfig:
         words += [word for name, value in self.options.items() for word in (f"--{name}", value)]
         words += [word for name in self.columns for word in ("--with", name)]
         words += ["--allow-leak"] * self.allow_leak
+        words += ["--exclude", self.exclude] * bool(self.exclude)
+        words += ["--relabel", self.relabel] * bool(self.relabel)
         words += ["--balance", self.balance] * (self.balance != "none")
         words += [word for name in self.encoders for word in ("--encoder", name)]
         words += ["--folds", str(self.folds)] * (self.folds != 5)
@@ -64,6 +72,8 @@ class RunConfig:
     def run_name(self, vectors_digest: str) -> str:
         """A name that is equal for an equal config on equal vectors by the same program."""
         identity = asdict(self) | {"vectors": vectors_digest, "familia": versions()["familia"]}
+        for table in ("exclude", "relabel"):  # what they changed is in the digest of the vectors
+            del identity[table]
         digest = sha256(json.dumps(identity, sort_keys=True).encode())[:6]
         balance = () if self.balance == "none" else (self.balance,)
         values = [slug(str(value)) for value in self.options.values()]
@@ -158,6 +168,21 @@ class Run:
     @property
     def out_of_fold(self) -> Predictions:
         return Predictions.load(self.folder / "oof.parquet")
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The ranks above its classes; a run of an earlier version knows none."""
+        path = self.folder / "taxonomy.json"
+        if not path.exists():
+            label = self.config.label
+            return Taxonomy(label, (label,), {})
+        return Taxonomy.from_json(read_json(path))
+
+    @property
+    def corrections(self) -> Corrections:
+        """What was left out and relabelled for it."""
+        path = self.folder / "corrections.csv"
+        return Corrections.load(path) if path.exists() else Corrections("id")
 
     @property
     def figures(self) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.bootstrap import N_BOOT, difference, figure, resampled
+from classify.bootstrap import N_BOOT, Known, difference, figure, known, resampled, witnesses
 from classify.metrics import ALL_METRICS
 from classify.outcomes import F64, Outcomes
 from classify.runs import Predictions, Run
 from embed.errors import UserError
 from embed.files import sha256, whole_file
 
-FORMAT = "familia-resamples-1"
+FORMAT = "familia-resamples-2"
 SIZES = {  # of a class: name -> least photos, and one more than the most
     "under 10 photos": (0, 10),
     "10 to 49 photos": (10, 50),
@@ -32,11 +32,13 @@ class Scored:
     photos: str  # digest of the training data and of the scored photos with labels and groups
     n: int  # photos
     units: int  # that are drawn: groups, or photos where each is one of its own
+    rarer: int  # of them, those with right answers or those with wrong ones: the fewer
     samples: dict[str, F64]  # metric -> (1 + 1,000,): the value, then those of the resamples
 
-    def figure(self, name: str) -> tuple[float, float, float]:
-        """(value, low, high) with 95% of the resamples inside."""
-        return figure(name, self.samples[name], self.units)
+    def figure(self, name: str) -> Known:
+        """(value, low, high) with 95% of the resamples inside; None for what means nothing."""
+        n = self.rarer if name == "auroc" else self.units
+        return known(figure(name, self.samples[name], n))
 
     def difference(self, other: "Scored", name: str) -> tuple[float, float, float]:
         """The same of this run's metric minus the other's on the same photos."""
@@ -64,7 +66,9 @@ def scored(runs: Sequence[Run], part: str = "oof") -> list[Scored]:
         )
         n, units = len(first.groups), len(np.unique(first.groups))
         for i, own in zip(same, samples, strict=True):
-            found[i] = one = Scored(runs[i], photos, n, units, own)
+            rarer = witnesses(missing[i].outcomes, "auroc", first.groups)
+            untested = {k: np.zeros_like(v) for k, v in own.items() if k in SIZES and v[0] != v[0]}
+            found[i] = one = Scored(runs[i], photos, n, units, rarer, own | untested)
             _keep(one, part)
     return [one for one in found if one is not None]
 
@@ -125,8 +129,8 @@ def _kept(run: Run, part: str) -> Scored | None:
             if file["key"].item() != _key(run, part):
                 return None
             samples = dict(zip(file["names"].tolist(), file["samples"], strict=True))
-            n, units = file["n"].tolist()
-            return Scored(run, file["photos"].item(), n, units, samples)
+            n, units, rarer = file["n"].tolist()
+            return Scored(run, file["photos"].item(), n, units, rarer, samples)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
 
@@ -135,7 +139,7 @@ def _keep(one: Scored, part: str) -> None:
     arrays = {
         "key": np.array(_key(one.run, part)),
         "photos": np.array(one.photos),
-        "n": np.array([one.n, one.units]),
+        "n": np.array([one.n, one.units, one.rarer]),
         "names": np.array(list(one.samples)),
         "samples": np.array(list(one.samples.values())),
     }

@@ -16,10 +16,13 @@ class SplitReport:
     classes : one row a class (the index): photos on `train`, `val` and `test`, and `groups`
     groups : groups in all
     fractions : the share of each side that was asked for
-    by : the column whose values stay on one side
+    by : what the photos of a group have in common, in words
     leaks : groups of identical photos (or of `by`) that are on two sides
     clashes : photos that are there more than once, under different labels
     unlabelled, unplaced : photos without a label; photos with one that are on no side
+    question : what a figure on the test photos answers
+    not_testable : classes that such a split cannot both train and test
+    dated : whether the sides are older and newer photos
     """
 
     classes: Any
@@ -31,6 +34,9 @@ class SplitReport:
     unlabelled: int
     unplaced: int
     notes: tuple[str, ...]
+    question: str = ""
+    not_testable: tuple[str, ...] = ()
+    dated: bool = False
 
     @property
     def photos(self) -> dict[str, int]:
@@ -44,7 +50,9 @@ class SplitReport:
 
     def lines(self, most: int = 10) -> list[str]:
         """The report in plain words, a line each; names at most `most` of the small classes."""
-        return [*self._counts(), *self._groups(), *self._left_out(), *self._small_classes(most)]
+        asks = [f"the test asks: {self.question}"] if self.question else []
+        said = [*self._counts(), *asks, *self._groups(), *self._left_out()]
+        return [*said, *self._small_classes(most)]
 
     def _counts(self) -> Iterator[str]:
         total = max(sum(self.photos.values()), 1)
@@ -82,14 +90,21 @@ class SplitReport:
             photos = counted(self.unplaced, "labelled photo")
             yield f"{photos} that the split does not name, on no side"
 
+    @property
+    def _kind(self) -> str:
+        several = self.by and (" and " in self.by or self.by == "near-duplicates")
+        return "group" if several else self.by or "photo"
+
     def _small_classes(self, most: int) -> Iterator[str]:
         """What becomes of the classes that are not both trained and tested, by name."""
         table = self.classes
-        tested, trained, one = table["test"] > 0, table["train"] > 0, table["groups"] == 1
-        kind = self.by or "photo"
+        tested, trained = table["test"] > 0, table["train"] > 0
+        one = (table["groups"] == 1) | table.index.isin(self.not_testable)
         fates = {"not in train, so they can never be predicted": ~trained}
         if self.photos["test"]:
-            alone = f"of one {kind} only, so they stay in train and cannot be tested"
+            alone = f"of one {self._kind} only, so they stay in train and cannot be tested"
+            if self.dated:
+                alone = "without photos on both sides of the date, so not tested"
             fates[alone] = trained & ~tested & one
             fates["not in test this time (a larger --test may bring them in)"] = (
                 trained & ~tested & ~one

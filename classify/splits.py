@@ -1,25 +1,25 @@
-"""Which photos train, which validate, which test: made at random or read from a table."""
+"""Which photos train, which validate, which test: made by a rule or read from a table."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from classify.given_split import given_sides
+from classify.sides import Members, by_date, cut_training, held_out, shared_out
 from classify.split_report import SIDES, SplitReport
+from classify.split_rule import SplitRule
 from classify.stratify import Ints, assign, make_folds
 from embed.collection import load_collection
 from embed.errors import UserError, did_you_mean
 from embed.files import read_json, write_json, write_rows
-from embed.tables import read_table
 from embed.workspace import Workspace
 
 __all__ = [
-    "Split", "SplitReport", "assign", "describe", "make_folds", "make_split", "new_split",
-    "split_from_csv",
+    "Split", "SplitReport", "SplitRule", "assign", "describe", "make_folds", "make_split",
+    "new_split", "split_from_csv",
 ]  # fmt: skip
 
 
@@ -28,9 +28,13 @@ class Split:
     """The side of every row of a collection that has one.
 
     table : columns `id` (str), `split` ('train', 'val' or 'test') and `group` (int)
-    label, by : the columns it was stratified by and grouped by (`by` may be None)
+    label : the column it was stratified by
+    by : what its groups have in common beside the photo itself, in words (may be None)
     fractions : the share of each side that was asked for (that was found, for a given split)
     notes : what the user should know, a sentence each
+    question : what a figure on its test photos answers
+    not_testable : classes that no split by this rule can both train and test
+    rule : the fields of `SplitRule` that made it
     """
 
     table: Any
@@ -39,6 +43,9 @@ class Split:
     seed: int | None
     fractions: dict[str, float]
     notes: tuple[str, ...] = ()
+    question: str = ""
+    not_testable: tuple[str, ...] = ()
+    rule: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write `path` (CSV: id, split, group) and what made it beside it (`path`.json)."""
@@ -61,7 +68,8 @@ class Split:
             table = table[["id", "split", "group"]].astype({"group": int})
             if not (table["id"].is_unique and table["split"].isin(SIDES).all()):
                 raise ValueError("each id must be there once, in train, val or test")
-            return cls(table, **{**facts, "notes": tuple(facts["notes"])})
+            lists = {k: tuple(value) for k, value in facts.items() if isinstance(value, list)}
+            return cls(table, **{**facts, **lists})
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{path} is damaged: {error}. Make it anew with `cli split`."
@@ -76,10 +84,18 @@ def new_split(
     by: str | None = None,
     seed: int = 0,
     given: Path | None = None,
+    *,
+    hold_out: str | None = None,
+    after: str | None = None,
+    since: str | None = None,
+    place: str | None = None,
+    cell: float | None = None,
+    near_duplicates: bool = False,
+    per_class: int | None = None,
 ) -> tuple[Split, Any]:
     """`cli split`: make a split of the workspace's collection, or read the `given` one; save it.
 
-    Returns the split and the rows of the collection.
+    The arguments are those of `SplitRule`. Returns the split and the rows of the collection.
     """
     collection = load_collection(workspace.collection)
     rows, label = collection.rows, collection.label
@@ -88,58 +104,64 @@ def new_split(
             "The collection has no label column to split by. Its columns: "
             f"{', '.join(rows.columns)}. Run `cli embed PHOTOS --label COLUMN`."
         )
-    if given and by:
-        raise UserError("--from takes a split as it is: leave out --by, or leave out --from.")
-    split = (
-        split_from_csv(given, rows, label)
-        if given
-        else make_split(rows, label, test, val, by, seed)
+    rule = SplitRule(
+        test, val, by, seed, hold_out, after, since, place, cell, near_duplicates, per_class
     )
+    rule.check()
+    if given:
+        rule.check_alone()
+        split = split_from_csv(given, rows, label)
+    else:
+        split = make_split(rows, label, rule, _near(workspace, rows) if near_duplicates else None)
     split.save(workspace.split(name))
     return split, rows
 
 
-def make_split(
-    rows: Any,
-    label: str,
-    test: float = 0.2,
-    val: float = 0.0,
-    by: str | None = None,
-    seed: int = 0,
-) -> Split:
-    """Split a collection at random: stratified by `label`, identical photos on one side.
+def _near(workspace: Workspace, rows: Any) -> Mapping[str, str]:
+    from classify.near_groups import near_groups
 
-    rows : collection with `id`, `key` and the label column; rows without a label get no side
-    test, val : share of the labelled rows on those sides
-    by : column whose values (species, camera, individual…) may not be on two sides; a row that
-        has no value there is a group of its own
+    return near_groups(workspace, rows)
+
+
+def make_split(
+    rows: Any, label: str, rule: SplitRule | None = None, near: Mapping[str, str] | None = None
+) -> Split:
+    """Split a collection by the `rule`: stratified by `label`, no group on two sides.
+
+    rows : collection with `id`, `key`, the label column and those that the rule names; rows
+        without a label get no side
+    near : id -> its group of near-duplicates, for ids that are in one
     The order of the rows does not matter. Raises `UserError` where no such split exists.
     """
-    _check_fractions(test, val)
+    rule = rule or SplitRule()
+    rule.check()
     labelled = _labelled(rows, label)
-    group = _groups(labelled, by)
-    shares = {"train": 1 - test - val, "test": test, "val": val}
-    used = [side for side, share in shares.items() if share > 0]
-    side = np.array(used)[assign(labelled[label], group, [shares[s] for s in used], seed)]
-    if test > 0 and "test" not in side:
+    members = Members(labelled, rule, near)
+    made = by_date if rule.after else held_out if rule.hold_out else shared_out
+    sides = made(labelled, label, members, rule)
+    if rule.test > 0 and "test" not in sides.side:
         raise UserError(
             f"No photo is left for the test side: {len(labelled)} labelled photos in "
-            f"{group.max() + 1} groups, and train needs every class. "
-            "Use a larger --test, or a --by column with more groups "
-            "in a class, or `cli split --test 0` to go without a test."
+            f"{members.group.max() + 1} groups, and train needs every class. "
+            f"Use a larger --test, or {rule.remedy}, or `cli split --test 0` to go without a test."
         )
-    lone = int(labelled[by].isna().sum()) if by else 0
-    notes = (f"{lone:,} photos without a {by}, each a group of its own",) if lone else ()
-    fractions = {side: round(shares[side], 9) for side in SIDES}
-    return Split(_table(labelled, side, group), label, by, seed, fractions, notes)
-
-
-def _check_fractions(test: float, val: float) -> None:
-    if not (test >= 0 and val >= 0 and test + val < 1):
-        raise UserError(
-            "--test and --val are shares of the photos: 0 or more, and below 1 together "
-            f"(as in --test 0.2 --val 0.1). Got --test {test:g} --val {val:g}."
-        )
+    if rule.per_class:
+        cut_training(labelled[label], members, sides, rule.per_class, rule.seed)
+    placed = sides.side != ""
+    table = _table(labelled[placed], sides.side[placed], members.group[placed])
+    wished = {"train": 1 - rule.test - rule.val, "val": rule.val, "test": rule.test}
+    fractions = _shares(table["split"]) if rule.since or rule.per_class else wished
+    return Split(
+        table=table,
+        label=label,
+        by=rule.groups,
+        seed=rule.seed,
+        fractions={name: round(share, 9) for name, share in fractions.items()},
+        notes=(*members.notes, *sides.notes),
+        question=rule.question(label, sides.since) if rule.test > 0 else "",
+        not_testable=tuple(sides.not_testable),
+        rule=asdict(rule),
+    )
 
 
 def _labelled(rows: Any, label: str) -> Any:
@@ -158,38 +180,14 @@ def _labelled(rows: Any, label: str) -> Any:
     return labelled
 
 
-def _groups(rows: Any, by: str | None) -> Ints:
-    """(n,) int: rows that share a `key` or a value of `by`, at first or second hand, are one."""
-    if by is not None and by not in rows:
-        raise UserError(f"--by {by}: no such column in the collection. {did_you_mean(by, rows)}")
-    n = len(rows)
-    links = coo_array((n, n))
-    for column in [column for column in ("key", by) if column in rows]:
-        value = pd.factorize(rows[column])[0]
-        here = np.flatnonzero(value >= 0)
-        _, first, nth = np.unique(value[here], return_index=True, return_inverse=True)
-        links = links + coo_array((np.ones(len(here)), (here, here[first][nth])), shape=(n, n))
-    group: Ints = connected_components(links, directed=False)[1].astype(np.intp)
-    return group
-
-
 def _table(labelled: Any, side: Any, group: Ints) -> Any:
     table = pd.DataFrame({"id": labelled["id"], "split": side, "group": group})
     return table.sort_index(ignore_index=True).astype({"id": str, "split": str})
 
 
-_ALIASES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-# column of the file, column of the collection that it may name
-_ID_COLUMNS = (
-    ("id", "id"),
-    ("rare_species_id", "rare_species_id"),
-    ("rare_species_id", "id"),
-    ("file_path", "file_path"),
-)
+def _shares(side: Any) -> dict[str, float]:
+    found = side.value_counts(normalize=True)
+    return {name: round(float(found.get(name, 0)), 9) for name in SIDES}
 
 
 def split_from_csv(path: Path, rows: Any, label: str) -> Split:
@@ -200,63 +198,14 @@ def split_from_csv(path: Path, rows: Any, label: str) -> Split:
     fits none of `rows` or has nobody to train or test is a `UserError`.
     """
     labelled = _labelled(rows, label)
-    given, notes = _given_table(path)
-    theirs, ours = _id_columns(path, given, rows)
-    given = given[[theirs, "split"]].set_axis(["id", "split"], axis=1).drop_duplicates()
-    if not given["id"].is_unique:
-        twice = given["id"][given["id"].duplicated()].iloc[0]
-        raise UserError(f"{path} puts the same photo on two sides: {theirs} '{twice}'. Keep one.")
-
-    side = labelled[ours].map(given.set_index("id")["split"]).dropna()
-    shares = side.value_counts(normalize=True)
-    for needed in ("train", "test"):
-        if needed not in shares:
-            raise UserError(f"{path} names no labelled {needed} photo of this collection.")
+    side, notes = given_sides(path, labelled, rows)
     named = labelled.loc[side.index]
-    notes.insert(0, f"read from {path.name}, matched by {theirs}")
-    if unknown := int((~given["id"].isin(rows[ours])).sum()):
-        notes.append(f"{unknown:,} rows of {path.name} are no photo of this collection")
-    fractions = {side: round(float(shares.get(side, 0)), 9) for side in SIDES}
+    group = Members(named, SplitRule(), None).group
     return Split(
-        _table(named, side, _groups(named, None)), label, None, None, fractions, tuple(notes)
-    )
-
-
-def _given_table(path: Path) -> tuple[Any, list[str]]:
-    """The file's rows (index: line; `split`: train, val or test) and what is wrong with them."""
-    table = read_table(path, ["split"])
-    columns = [column.casefold() for column in table.columns]
-    given = pd.DataFrame(table.rows, index=table.lines, columns=columns, dtype=str)
-    given = given.loc[:, ~given.columns.duplicated()]
-    if "split" not in given:
-        raise UserError(f"{path} has no column 'split'. It has: {', '.join(table.columns)}.")
-    sides = given["split"].str.lower().map(_ALIASES)
-    odd = given["split"][sides.isna()]
-    if len(odd):
-        raise UserError(
-            f"{path}: the column 'split' must say train, val or test; {len(odd)} rows do not, "
-            f"as line {odd.index[0]}: '{odd.iloc[0]}'."
-        )
-    bad = [f"line {line} of {path.name} is left out: {why}" for line, why in table.bad]
-    return given.assign(split=sides), [*table.notes, *bad]
-
-
-def _id_columns(path: Path, given: Any, rows: Any) -> tuple[str, str]:
-    """The pair of columns by which `given` names photos of the collection."""
-    pairs = [(a, b) for a, b in _ID_COLUMNS if a in given and b in rows]
-    for theirs, ours in pairs:
-        if given[theirs].isin(rows[ours]).any():
-            return theirs, ours
-    if not pairs:
-        raise UserError(
-            f"{path} needs a column 'id', 'rare_species_id' or 'file_path' that names the photos. "
-            f"It has: {', '.join(given)}."
-        )
-    theirs, ours = pairs[0]
-    raise UserError(
-        f"{path} names no photo of this collection: its {theirs} are like "
-        f"'{next(iter(given[theirs]), '')}', the collection's {ours} like '{rows[ours].iloc[0]}'."
-    )
+        _table(named, side, group), label, None, None, _shares(side), tuple(notes),
+        question=f"what {path.name} was made to ask: it was taken as it is",
+        rule={"from": path.name},
+    )  # fmt: skip
 
 
 def describe(split: Split, rows: Any) -> SplitReport:
@@ -284,4 +233,7 @@ def describe(split: Split, rows: Any) -> SplitReport:
         unlabelled=int(label.isna().sum()),
         unplaced=int(frame["label"].notna().sum()) - len(placed),
         notes=split.notes,
+        question=split.question,
+        not_testable=split.not_testable,
+        dated=bool(split.rule.get("after")),
     )

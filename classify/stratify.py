@@ -76,6 +76,24 @@ def make_folds(labels: ArrayLike, groups: ArrayLike, n_folds: int, seed: int) ->
     return assign(labels, groups, [1 / n_folds] * n_folds, seed, train_first=False)
 
 
+def per_class_subset(y: ArrayLike, group: ArrayLike, n: int | None, seed: int) -> NDArray[np.bool_]:
+    """(n_photos,) which to keep so that `n` of each class stay, or all where it has fewer.
+
+    y, group : (n_photos,) str or int
+    Groups come in random order and whole, as a collection grows by bursts, animals or species; of
+    the last one only as many photos as are wanted. Of one seed a smaller subset lies inside a
+    larger.
+    """
+    y, group = np.asarray(y), np.asarray(group)
+    keep = np.zeros(len(y), dtype=bool)
+    for c, name in enumerate(np.unique(y)):
+        rows = np.flatnonzero(y == name)
+        kinds, nth = np.unique(group[rows], return_inverse=True)
+        place = np.random.default_rng([seed, c]).permutation(len(kinds))
+        keep[rows[np.argsort(place[nth], kind="stable")][:n]] = True
+    return keep
+
+
 def _anchors(counts: Any, order: Ints) -> set[int]:
     """The groups that bring each class to side 0: the first in `order` that holds it."""
     ordered = counts[order].tocsc()

@@ -19,9 +19,10 @@ from embed.backends import (
 )
 from embed.compiled import compiled_backend, openvino_here, openvino_runs_bf16
 from embed.errors import UserError, did_you_mean
+from embed.perturb import perturb_word
 from embed.spec import EncoderSpec
 from embed.transform import Transform
-from embed.variants import Variant
+from embed.variants import Variant, parse_variant
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
@@ -161,7 +162,7 @@ class PixelEncoder:
         if chosen.pool != "avg" or chosen.precision not in (None, "fp32"):
             raise UserError("`pixels` has no layers: only --views and --join apply to it.")
         half = (0.5, 0.5, 0.5)
-        transform = Transform("shortest", 32, 32, "bilinear", half, half, views=chosen.views)  # type: ignore[arg-type]
+        transform = _chosen(Transform("shortest", 32, 32, "bilinear", half, half), chosen)
         dim = 192 * (len(transform.weights) if chosen.join == "concat" else 1)
         self.batch_size = CPU_BATCH
         self.spec = EncoderSpec(
@@ -184,7 +185,7 @@ def spec_of(
     name: str, source: str, variant: Variant, choice: Choice, found: "Any", dim: int
 ) -> EncoderSpec:
     """The spec of a network (see `networks.Network`) whose features have `dim` numbers."""
-    transform = replace(found.transform, views=variant.views)
+    transform = _chosen(found.transform, variant)
     views = len(transform.weights) if variant.join == "concat" else 1
     return EncoderSpec(
         name=name,
@@ -198,3 +199,42 @@ def spec_of(
         transform=transform,
         join=variant.join,
     )
+
+
+class PerturbedEncoder:
+    """An encoder that looks at photos made worse first; the network is the given one's."""
+
+    def __init__(self, encoder: Encoder, perturbation: str) -> None:
+        spec = encoder.spec
+        name, variant = parse_variant(spec.name)
+        suffix = replace(variant, perturb=perturbation).suffix
+        self.spec = replace(
+            spec,
+            name=name + suffix,
+            source=parse_variant(spec.source)[0] + suffix,
+            transform=replace(spec.transform, perturb=perturb_word(perturbation)),
+        )
+        self._encoder = encoder
+
+    @property
+    def engine(self) -> str:
+        return self._encoder.engine
+
+    @property
+    def batch_size(self) -> int:
+        return self._encoder.batch_size
+
+    @property
+    def in_flight(self) -> int:
+        return self._encoder.in_flight
+
+    def start(self, pixels: U8) -> Pending:
+        return self._encoder.start(pixels)
+
+    def encode(self, pixels: U8) -> F32:
+        return self._encoder.encode(pixels)
+
+
+def _chosen(transform: Transform, variant: Variant) -> Transform:
+    views: Any = variant.views
+    return replace(transform, views=views, perturb=perturb_word(variant.perturb))

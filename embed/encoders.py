@@ -30,7 +30,8 @@ FORMS = {
     "timm:NAME": "any timm model; timm:NAME/CHECKPOINT-FILE for your own weights",
     "hf-hub:OWNER/NAME": "an open_clip or timm model on the hub",
     "FOLDER": "a local copy of a hub model (open_clip_config.json or config.json, and weights)",
-    "NAME@WORD,WORD": "any of these with views, pooling or precision, such as @both,gem,bf16",
+    "NAME@WORD,WORD": "any of these with views, pooling or precision, such as @both,gem,bf16; "
+    "or of photos made worse, such as @blur",
 }
 
 

@@ -109,7 +109,9 @@ def repair_store(workspace: Workspace, folder: Path, how: HowToEmbed | None = No
         return Repaired(folder, checked.findings, len(lost), 0, [], ["there is no collection"])
     rows = load_collection(workspace.collection).rows
     store = EmbeddingStore.open(folder)
-    rows = rows[rows["key"].isin(store.missing(rows["key"].tolist()))]
+    # of photos made worse only those asked for were ever embedded
+    wanted = lost if store.spec.transform.perturb else rows["key"].tolist()
+    rows = rows[rows["key"].isin(store.missing(wanted))]
     if not len(rows):
         return Repaired(folder, checked.findings, len(lost), 0, [], [])
     lane = open_lane(workspace, store.spec.source, how)

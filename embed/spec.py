@@ -31,11 +31,14 @@ class EncoderSpec:
     @property
     def digest(self) -> str:
         """16 hexadecimal digits that are equal exactly where vectors may be compared."""
-        identity = {k: v for k, v in asdict(self).items() if k not in _NOT_IDENTITY}
+        identity = {k: v for k, v in self.to_json().items() if k not in _NOT_IDENTITY}
         return sha256(json.dumps(identity, sort_keys=True).encode())[:16]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        fields = asdict(self)
+        if not self.transform.perturb:  # digests and files are older than this field
+            del fields["transform"]["perturb"]
+        return fields
 
     @classmethod
     def from_json(cls, value: Any) -> "EncoderSpec":
@@ -60,4 +63,5 @@ class EncoderSpec:
 
 def _flat(spec: EncoderSpec) -> dict[str, Any]:
     fields = asdict(spec)
-    return {**fields, **{f"transform.{k}": v for k, v in fields.pop("transform").items()}}
+    transform = fields.pop("transform")
+    return fields | {f"transform.{k}": v for k, v in transform.items()}

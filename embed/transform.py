@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from embed.perturb import perturbed
+
 ResizeMode = Literal["shortest", "longest", "squash"]
 Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest"]
 Views = Literal["center", "squash", "full", "flip", "both", "three", "five"]
@@ -48,6 +50,7 @@ class Transform:
     antialias: bool = True  # Pillow always does; written down because other tools do not
     views: Views = "center"
     shrink: int = 2  # a JPEG may be decoded smaller while its short side is this × `resize`; 0: no
+    perturb: str = ""  # what is done to the photo first (see `embed.perturb`): as a rule nothing
 
     @property
     def weights(self) -> tuple[int, ...]:
@@ -61,6 +64,8 @@ class Transform:
 
     def __call__(self, image: Image.Image) -> U8:
         """(views, crop, crop, 3) uint8 pixels of an RGB image."""
+        if self.perturb:
+            image = perturbed(image, self.perturb, max(self.resize, self.crop))
         return np.stack([self._view(view, image) for view in VIEWS[self.views]])
 
     def _view(self, view: str, image: Image.Image) -> U8:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from embed.errors import UserError
+from embed.perturb import PERTURBATIONS
 from embed.transform import Views
 
 Pool = Literal["avg", "gem", "layers"]
@@ -33,13 +34,14 @@ class Variant:
     pool: str = "avg"
     join: str = "mean"  # of the views
     precision: str | None = None  # None: what the stored vectors have, else what suits the machine
+    perturb: str | None = None  # how photos are made worse first (see `embed.perturb`)
 
     @property
     def suffix(self) -> str:
         """What is not the default, as it stands behind the encoder's name."""
         words = [
             word
-            for word in (self.views, self.pool, self.join, self.precision)
+            for word in (self.views, self.pool, self.join, self.precision, self.perturb)
             if word and word not in (VIEWS[0], POOLS[0], JOINS[0])
         ]
         return "@" + ",".join(words) if words else ""
@@ -49,13 +51,15 @@ def parse_variant(text: str) -> tuple[str, Variant]:
     """(`NAME`, its variant) of `NAME@WORD,WORD`; an @ within a path is the path's own."""
     base, at, suffix = text.rpartition("@")
     words = suffix.split(",")
-    if not at or not base or not set(words) <= {*VIEWS, *POOLS, *JOINS, *PRECISIONS}:
+    known = {*VIEWS, *POOLS, *JOINS, *PRECISIONS, *PERTURBATIONS}
+    if not at or not base or not set(words) <= known:
         return text, Variant()
     return base, Variant(
         _one(text, words, VIEWS) or VIEWS[0],
         _one(text, words, POOLS) or POOLS[0],
         _one(text, words, JOINS) or JOINS[0],
         _one(text, words, PRECISIONS),
+        _one(text, words, list(PERTURBATIONS)),
     )
 
 

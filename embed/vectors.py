@@ -11,7 +11,8 @@ from embed.encoders import encoder_name
 from embed.errors import UserError, did_you_mean
 from embed.exchange import Exported, export
 from embed.files import read_json, write_json
-from embed.store import EmbeddingStore
+from embed.store import EmbeddingStore, read_spec
+from embed.variants import parse_variant
 from embed.workspace import Workspace, slug
 
 F32 = NDArray[np.float32]
@@ -78,12 +79,17 @@ def vector_counts(workspace: Workspace) -> dict[str, int]:
 
 
 def note_latest(workspace: Workspace, names: Sequence[str]) -> None:
-    """Write down which encoders `embed` used: what comes after uses them unless told otherwise."""
-    write_json(workspace.latest, {"encoders": list(names)})
+    """Write down which encoders `embed` used: what comes after uses them unless told otherwise.
+
+    Vectors of photos made worse are there to test with, so they are no default.
+    """
+    usual = [name for name in names if not parse_variant(name)[1].perturb]
+    if usual:
+        write_json(workspace.latest, {"encoders": usual})
 
 
 def _latest(workspace: Workspace) -> list[str]:
-    there = stored_encoders(workspace)
+    there = [name for name in stored_encoders(workspace) if not _is_perturbed(workspace, name)]
     if not there:
         raise UserError("There are no embeddings here yet. Run `cli embed PHOTOS` first.")
     try:
@@ -99,3 +105,10 @@ def _latest(workspace: Workspace) -> list[str]:
         "Choose with --encoder NAME (several times to use them side by side), in a grid with "
         'encoders = ["NAME"].'
     )
+
+
+def _is_perturbed(workspace: Workspace, folder: str) -> bool:
+    try:
+        return bool(read_spec(workspace.embeddings / folder).transform.perturb)
+    except UserError:  # opening the store says what is wrong with it
+        return False

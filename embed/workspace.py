@@ -27,6 +27,11 @@ class Workspace:
         return self.folder / "embed-skipped.csv"
 
     @property
+    def facts(self) -> Path:
+        """Sizes, formats and hashes of the photos' files, as `inspect` found them (Parquet)."""
+        return self.folder / "facts"
+
+    @property
     def embeddings(self) -> Path:
         return self.folder / "embeddings"
 

@@ -1,21 +1,12 @@
 """Photos beside their look-alikes as one HTML page that needs nothing but itself."""
 
-import base64
-import io
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from embed import sources
-from embed.files import write_text
-from embed.images import ImageProblem, decode
-
-SIDE = 256  # pixels: the longest side of a thumbnail
+from retrieval.page import breakable, text, write_page
+from retrieval.thumbnails import described, link, thumbnails
 
 
 @dataclass(frozen=True)
@@ -74,21 +65,17 @@ def write_gallery(
     cannot be read any more is a grey box with the reason.
     """
     tiles = [tile for section in sections for tile in (section.query, *section.tiles)]
-    photos = list(dict.fromkeys(tile.path for tile in tiles))
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        pictures = dict(zip(photos, pool.map(_picture, photos), strict=True))
+    pictures = thumbnails(tile.path for tile in tiles)
     page = _Page(path.absolute().parent, pictures, label)
-    body = "\n".join(map(page.section, sections)) or "<p>Nothing to show.</p>"
     marks = page.legend() if any(tile.match is not None for tile in tiles) else ""
-    note = f"<p>{_text(note)}</p>" if note else ""
-    write_text(
+    write_page(
         path,
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta {_POLICY}>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f"<header><h1>{_text(title)}</h1>{note}{marks}</header>\n<main>\n{body}\n</main>\n"
-        f"<footer>Arrow keys move among the hits, Enter opens the photo. {_COSINE}</footer>\n"
-        f"<script>{_SCRIPT}</script>\n</body>\n</html>\n",
+        title,
+        "\n".join(map(page.section, sections)) or "<p>Nothing to show.</p>",
+        header=(f"<p>{text(note)}</p>" if note else "") + marks,
+        footer=f"Arrow keys move among the hits, Enter opens the photo. {_COSINE}",
+        style=_STYLE,
+        script=_SCRIPT,
     )
 
 
@@ -112,14 +99,14 @@ class _Page:
         name = tile.name or tile.path.rsplit("/", 1)[-1]
         lines = [
             self._first_line(tile, rank),
-            f'<b class="label">{_text(tile.label)}</b>' if tile.label else "",
-            f'<span class="caption">{_text(tile.caption)}</span>' if tile.caption else "",
+            f'<b class="label">{text(tile.label)}</b>' if tile.label else "",
+            f'<span class="caption">{text(tile.caption)}</span>' if tile.caption else "",
             self._mark(tile.match),
-            f'<span class="name">{_breakable(name)}</span>',
+            f'<span class="name">{breakable(name)}</span>',
         ]
-        picture = self.pictures[tile.path].replace("<img", f'<img alt="Photo {_text(name)}"', 1)
+        picture = described(self.pictures[tile.path], f"Photo {name}")
         return (
-            f'<a class="tile" href="{self._link(tile.path)}" title="{_text(name)}">'
+            f'<a class="tile" href="{link(tile.path, self.folder)}" title="{text(name)}">'
             f'<span class="photo">{picture}</span>{"".join(lines)}</a>'
         )
 
@@ -135,60 +122,11 @@ class _Page:
         if match is None:
             return ""
         sign, word = ("✓", "same") if match else ("✗", "other")
-        return f'<span class="mark {word}">{sign} {word} {_text(self.label)}</span>'
-
-    def _link(self, location: str) -> str:
-        """To the photo; to the archive around it where it lies in one."""
-        if sources.is_address(location):
-            return _text(location)
-        path = Path((sources.split(location) or (location,))[0]).absolute()
-        if path.is_relative_to(self.folder):
-            return quote(os.fsencode(path.relative_to(self.folder).as_posix()))
-        return path.as_uri()
+        return f'<span class="mark {word}">{sign} {word} {text(self.label)}</span>'
 
 
-def _picture(location: str) -> str:
-    """The thumbnail as HTML, or a grey box with the reason why there is none."""
-    try:
-        image = decode(sources.read(location))
-    except ImageProblem as error:
-        return f'<span class="missing">No picture: {_text(error)}</span>'
-    image.thumbnail((SIDE, SIDE))
-    jpeg = io.BytesIO()
-    image.save(jpeg, "JPEG", quality=85)
-    data = base64.b64encode(jpeg.getvalue()).decode("ascii")
-    width, height = image.size
-    return f'<img width="{width}" height="{height}" src="data:image/jpeg;base64,{data}">'
-
-
-def _text(value: object) -> str:
-    """`value` for HTML; what is no Unicode (an old file name) becomes `?`."""
-    return escape(str(value).encode("utf-8", "replace").decode("utf-8"))
-
-
-def _breakable(name: str) -> str:
-    """A path that may break after a folder or a word, not in the middle of one."""
-    return _text(name).replace("/", "/<wbr>").replace("_", "_<wbr>")
-
-
-# The page may show its own pictures and run its own script; nothing can come from elsewhere.
-_POLICY = (
-    'http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-    "style-src 'unsafe-inline'; script-src 'unsafe-inline'\""
-)
 _COSINE = "Cosine: 1 is the same direction of the two embeddings, 0 is unrelated."
 _STYLE = """
-:root { color-scheme: light dark; --page: #f5f6f4; --card: #fff; --ink: #1c211d; --soft: #5d665f;
-  --line: #dcdfda; --well: #e9ece7; --accent: #1f6f50; --same: #17663f; --other: #a8321f; }
-@media (prefers-color-scheme: dark) { :root { --page: #141714; --card: #1e221f; --ink: #e8ebe7;
-  --soft: #a0a9a2; --line: #333935; --well: #282d29; --accent: #6cc79d; --same: #7fd3a6;
-  --other: #ff9a85; } }
-* { box-sizing: border-box; }
-body { margin: 0; padding: clamp(1rem, 3vw, 2.5rem); background: var(--page); color: var(--ink);
-  font: 15px/1.45 system-ui, sans-serif; }
-header, main, footer { max-width: 90rem; margin-inline: auto; }
-h1 { margin: 0; font-size: 1.6rem; font-weight: 650; line-height: 1.25; overflow-wrap: anywhere; }
-header p { margin: .35rem 0 0; color: var(--soft); }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem .9rem; font-size: .87rem; }
 section { display: grid; grid-template-columns: minmax(12rem, 17rem) 1fr; gap: 1.5rem;
   margin-top: 1.5rem; padding-top: 1.5rem; border-top: 1px solid var(--line); }
@@ -204,8 +142,6 @@ section { display: grid; grid-template-columns: minmax(12rem, 17rem) 1fr; gap: 1
 .photo { display: grid; place-items: center; aspect-ratio: 4 / 3; margin: -.1rem -.2rem .35rem;
   overflow: hidden; border-radius: 6px; background: var(--well); }
 .photo img { width: 100%; height: 100%; object-fit: contain; }
-.missing { padding: 1rem; color: var(--soft); font-size: .82rem; text-align: center;
-  overflow-wrap: anywhere; }
 .top { display: flex; justify-content: space-between; color: var(--soft); font-size: .82rem;
   font-variant-numeric: tabular-nums; }
 .rank { font-weight: 650; color: var(--accent); }
@@ -216,7 +152,6 @@ section { display: grid; grid-template-columns: minmax(12rem, 17rem) 1fr; gap: 1
 .other { color: var(--other); }
 .tile:has(.other) { border-style: dashed; border-color: var(--other); }
 .name { color: var(--soft); font-size: .75rem; overflow-wrap: anywhere; }
-footer { margin-top: 2rem; color: var(--soft); font-size: .82rem; }
 @media (max-width: 42rem) { section { grid-template-columns: 1fr; }
   .query .tile { position: static; max-width: 17rem; }
   .hits { grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: .6rem; } }

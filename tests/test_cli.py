@@ -119,8 +119,9 @@ def test_evaluate_writes_all_it_promises(workspace: Path, run: Run) -> None:
     result = run("evaluate", "--json", "-w", workspace)
     folder = next(workspace.glob("runs/*/test"))
     assert {path.name for path in folder.iterdir()} == {
-        "predictions.parquet", "metrics.json", "per_class.csv", "confusion.csv", "confusion.png",
-        "errors.csv", "errors.html",
+        "predictions.parquet", "metrics.json", "per_class.csv", "sizes.json", "ranks.json",
+        "answers.csv", "calibration.json", "conformal.csv", "confusions.json", "confusion.csv",
+        "confusion.png", "errors.csv", "errors.html",
     }  # fmt: skip
     confusion = pd.read_csv(folder / "confusion.csv", index_col="label")
     accuracy = np.trace(confusion.to_numpy()) / confusion.to_numpy().sum()

@@ -1,4 +1,7 @@
-"""The figures equal scikit-learn's, in every resample, and the intervals hold what they promise."""
+"""The figures equal scikit-learn's and torchmetrics', in every resample and on odd inputs."""
+
+import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,23 +9,55 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sk
+from sklearn.exceptions import UndefinedMetricWarning
 
-from classify import bootstrap
-from classify.bootstrap import figure, resampled, resamples, wilson, wins
-from classify.calibration_error import calibration_error
-from classify.metrics import (
-    ALL_METRICS,
-    HEADLINE,
-    confusion,
-    intervals,
-    paired_difference,
-    per_class,
-    score,
-)
+from classify.bootstrap import resampled, resamples
+from classify.calibration_error import BINS, calibration_error
+from classify.counts import Figures
+from classify.discrimination import confidence_auroc
+from classify.metrics import ALL_METRICS, confusion, per_class, score
 from classify.outcomes import NEVER, Outcomes, rank_of_truth
 
 F64 = NDArray[np.float64]
 Ints = NDArray[np.int64]
+CASES = (
+    "random", "one class", "one prediction", "one and the same", "all right", "all wrong",
+    "never predicted", "ties", "certain", "unknown classes",
+)  # fmt: skip
+
+
+def exactly(value: float) -> Any:
+    return pytest.approx(value, abs=1e-9, rel=0, nan_ok=True)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[Ints, F64, Ints]:
+    """True classes, -1 for unknown ones; probabilities; and how often each photo counts."""
+    n, n_classes = draw(st.integers(1, 30)), draw(st.integers(2, 8))
+    case, seed = draw(st.sampled_from(CASES)), draw(st.integers(0, 9999))
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n)
+    P = rng.dirichlet(np.full(n_classes, 0.5), n) + 1e-4
+    first = np.eye(n_classes)[0]
+    if case in ("one class", "one and the same"):
+        y[:] = 0
+    if case in ("one prediction", "one and the same"):
+        P += 2 * first
+    if case == "all right":
+        P += 2 * np.eye(n_classes)[y]
+    if case == "all wrong":
+        P += 2 * np.eye(n_classes)[(y + 1) % n_classes]
+    if case == "never predicted":
+        P[:, 0] = 1e-5
+    if case == "ties":
+        P = np.round(P * 4) + 1
+    if case == "certain":
+        P = np.eye(n_classes)[P.argmax(axis=1)]
+    if case == "unknown classes":
+        y[rng.random(n) < 0.4] = -1
+    times = np.array(draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)))
+    times[draw(st.integers(0, n - 1))] += 1
+    return y, P / P.sum(axis=1, keepdims=True), times
 
 
 def predictions(n: int, n_classes: int, seed: int, signal: float = 0.3) -> tuple[Ints, F64]:
@@ -37,27 +72,46 @@ def predictions(n: int, n_classes: int, seed: int, signal: float = 0.3) -> tuple
     return y, P / P.sum(axis=1, keepdims=True)
 
 
-def naive(name: str, y: Ints, P: F64) -> float:
+def theirs(name: str, y: Ints, P: F64) -> float:
+    """scikit-learn's; our own words only where it has no such figure."""
     y_pred = P.argmax(axis=1)
-    if name == "macro_f1":
-        return float(sk.f1_score(y, y_pred, labels=np.unique(y), average="macro", zero_division=0))
-    if name == "weighted_f1":
-        return float(sk.f1_score(y, y_pred, average="weighted", zero_division=0))
-    if name == "balanced_accuracy":
-        return float(np.mean([(y_pred[y == c] == c).mean() for c in np.unique(y)]))
-    if name == "accuracy":
-        return float(sk.accuracy_score(y, y_pred))
-    if name == "log_loss":
-        p = [P[i, c] if c >= 0 else 0 for i, c in enumerate(y)]
-        return float(-np.log(np.clip(p, 1e-6, 1)).mean())
-    if name == "brier":
-        truth = np.zeros((len(y), P.shape[1] + 1))  # the last column is that of no column
-        truth[np.arange(len(y)), y] = 1
-        return float(((np.column_stack([P, np.zeros(len(y))]) - truth) ** 2).sum(axis=1).mean())
+    present = np.unique(y)
+    columns = P.shape[1] + 1  # the last is that of classes without a column
+    wide, y_wide = np.column_stack([P, np.zeros(len(y))]), np.where(y < 0, columns - 1, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        warnings.filterwarnings("ignore", "A single label was found")
+        if name == "accuracy":
+            return float(sk.accuracy_score(y, y_pred))
+        if name == "macro_f1":
+            return f1(y, y_pred, labels=present, average="macro")
+        if name in ("micro_f1", "weighted_f1"):
+            return f1(y, y_pred, average=name[:-3])
+        if name == "balanced_accuracy":
+            recall = sk.recall_score(y, y_pred, labels=present, average="macro", zero_division=0)
+            return float(recall)
+        if name == "mcc":
+            return float(sk.matthews_corrcoef(y, y_pred))
+        if name == "kappa":
+            return float(sk.cohen_kappa_score(y, y_pred))
+        if name == "auroc":
+            right = y == y_pred
+            mixed = 0 < right.sum() < len(right)
+            return float(sk.roc_auc_score(right, P.max(axis=1))) if mixed else np.nan
+        if name == "log_loss":
+            p = wide[np.arange(len(y)), y_wide]
+            return float(-np.log(np.clip(p, 1e-6, 1)).mean())
+        if name == "brier":
+            labels = np.arange(columns)
+            return float(sk.brier_score_loss(y_wide, wide, labels=labels, scale_by_half=False))
     if name == "ece":
         return naive_calibration_error(P.max(axis=1), y_pred == y)
     listed = np.argsort(-P, axis=1, kind="stable")[:, : int(name[4:])]
-    return float(np.mean([c in row for c, row in zip(y, listed, strict=True)]))
+    return float(np.mean([c in row[p[row] > 0] for c, row, p in zip(y, listed, P, strict=True)]))
+
+
+def f1(*given: Any, **options: Any) -> float:
+    return float(sk.f1_score(*given, **options, zero_division=0))
 
 
 def naive_calibration_error(confidence: F64, right: NDArray[np.bool_]) -> float:
@@ -65,129 +119,87 @@ def naive_calibration_error(confidence: F64, right: NDArray[np.bool_]) -> float:
     gap = confidence - right
     for same in np.unique(confidence):  # nobody knows the order of equals
         gap[confidence == same] = gap[confidence == same].mean()
-    ordered = np.repeat(gap[np.argsort(confidence)], 15)
-    return float(np.mean([abs(part.mean()) for part in np.split(ordered, 15)]))
+    ordered = np.repeat(gap[np.argsort(confidence)], BINS)
+    return float(np.mean([abs(part.mean()) for part in np.split(ordered, BINS)]))
 
 
 @pytest.mark.parametrize("name", [*ALL_METRICS, "top_1"])
-@settings(deadline=None, max_examples=40)
-@given(
-    n=st.integers(1, 40),
-    n_classes=st.integers(2, 8),
-    seed=st.integers(0, 999),
-    grouped=st.booleans(),
-)
-def test_every_resample_equals_the_naive_figure(
-    name: str, n: int, n_classes: int, seed: int, grouped: bool
-) -> None:
-    y, P = predictions(n, n_classes, seed)
-    groups = np.arange(n) // 3 if grouped else None
-    (samples,) = resampled([Outcomes.of(y, P)], [name], 5, seed, groups)
-    weights = np.hstack(list(resamples(n, 5, seed, groups))).astype(int)
-    assert weights.shape == (n, 6)
-    for value, times in zip(samples[name], weights.T, strict=True):
-        drawn = np.repeat(np.arange(n), times)
-        assert value == pytest.approx(naive(name, y[drawn], P[drawn]))
+@settings(deadline=None, max_examples=100)
+@given(answers())
+def test_every_metric_equals_scikit_learns(name: str, given: tuple[Ints, F64, Ints]) -> None:
+    y, P, times = given
+    drawn = np.repeat(np.arange(len(y)), times)
+    of_weighted = Figures(Outcomes.of(y, P), [name], {})(times[:, None].astype(float))
+    assert of_weighted[name][0] == exactly(theirs(name, y[drawn], P[drawn]))
+    assert score(y, P, name) == exactly(theirs(name, y, P))
 
 
-def test_resamples_draw_n_photos_or_whole_groups() -> None:
-    first, later = resamples(30, 400, 0, None)
-    assert (first == 1).all()
-    assert (later.sum(axis=0) == 30).all()
-    assert later.mean(axis=1) == pytest.approx(1, abs=0.25)
-    assert later.var() == pytest.approx(29 / 30, rel=0.05)
-    group = np.repeat(["a", "b", "c"], [1, 4, 10])
-    _, grouped = resamples(15, 50, 0, group)
-    for one in "abc":
-        assert (grouped[group == one] == grouped[group == one][0]).all()
+@settings(deadline=None, max_examples=60)
+@given(answers(), st.booleans())
+def test_every_resample_equals_scikit_learns(given: tuple[Ints, F64, Ints], grouped: bool) -> None:
+    y, P, _ = given
+    groups = np.arange(len(y)) // 3 if grouped else None
+    (samples,) = resampled([Outcomes.of(y, P)], ALL_METRICS, 3, 0, groups)
+    weights = np.hstack(list(resamples(len(y), 3, 0, groups))).astype(int)
+    assert weights.shape == (len(y), 4)
+    for i, times in enumerate(weights.T):
+        drawn = np.repeat(np.arange(len(y)), times)
+        for name in ALL_METRICS:
+            assert samples[name][i] == exactly(theirs(name, y[drawn], P[drawn])), name
 
 
-def test_chunks_do_not_change_the_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    y, P = predictions(50, 4, 0)
-    whole = intervals(y, P, n_boot=300)
-    monkeypatch.setattr(bootstrap, "_CELLS", 50 * 7)
-    pieces = intervals(y, P, n_boot=300)
-    for name, (value, low, high) in whole.items():
-        assert pieces[name] == pytest.approx((value, low, high), abs=0.3 * (high - low))
+def test_figures_without_a_meaning_are_nan() -> None:
+    """As scikit-learn's kappa and AUROC are; its MCC is 0 where it divides by 0."""
+    same = np.array([[0.9, 0.1]] * 4)
+    assert np.isnan(score(np.zeros(4, dtype=int), same, "auroc"))
+    assert np.isnan(score(np.ones(4, dtype=int), same, "auroc"))
+    assert np.isnan(score(np.zeros(4, dtype=int), same, "kappa"))
+    assert score(np.zeros(4, dtype=int), same, "mcc") == 0
+    assert score(np.array([0, 1, 0, 1]), same, "auroc") == 0.5
 
 
-def test_perfect_predictions_of_few_photos_leave_doubt() -> None:
-    y = np.repeat(np.arange(5), 4)
-    figures = intervals(y, np.eye(5)[y])
-    for loss in ("log_loss", "brier", "ece"):
-        assert figures.pop(loss) == (0, 0, 0)
-    (low,) = {low for value, low, high in figures.values() if value == high == 1}
-    assert low == pytest.approx(0.8389, abs=1e-4)  # Wilson's, 20 of 20
-    fewer = intervals(y, np.eye(5)[y], groups=y)["accuracy"]
-    assert fewer[1] == pytest.approx(0.5655, abs=1e-4)  # 5 of 5 groups
-
-
-def test_all_right_by_luck_is_covered() -> None:
-    """Of twenty photos at a true accuracy of 0.95 all are right in a third of the cases."""
-    rng = np.random.default_rng(0)
-    y = np.zeros(20, dtype=int)
-    covered = []
-    for _ in range(200):
-        P = np.eye(2)[(rng.random(20) > 0.95).astype(int)]
-        _, low, high = intervals(y, P, ["accuracy"], n_boot=200)["accuracy"]
-        covered.append(low <= 0.95 <= high)
-    assert np.mean(covered) > 0.9
-
-
-def test_intervals_are_reproducible_and_inside_the_scale() -> None:
-    y, P = predictions(60, 12, 1, signal=2)
-    figures = intervals(y, P, n_boot=200, seed=3)
-    assert figures == intervals(y, P, n_boot=200, seed=3)
-    assert figures != intervals(y, P, n_boot=200, seed=4)
-    for name, (value, low, high) in figures.items():
-        assert 0 <= low <= value <= high
-        assert high <= {"log_loss": np.inf, "brier": 2}.get(name, 1)
-        assert value == score(y, P, name)
-
-
-@pytest.mark.parametrize("name", ["accuracy", "macro_f1"])
-def test_the_interval_covers_the_truth_in_95_of_100_cases(name: str) -> None:
-    rng = np.random.default_rng(0)
-    right = np.linspace(0.5, 1, 20)  # recall of 20 classes; errors fall on the next class
-    joint = np.diag(right) + np.roll(np.diag(1 - right), 1, axis=1)
-    f1 = 2 * right / (joint.sum(axis=0) + joint.sum(axis=1))
-    truth = right.mean() if name == "accuracy" else f1.mean()
-    y = np.repeat(np.arange(20), 8)
-    covered = 0
-    for seed in range(200):
-        y_pred = np.where(rng.random(len(y)) < right[y], y, (y + 1) % 20)
-        _, low, high = intervals(y, np.eye(20)[y_pred], [name], 300, seed)[name]
-        covered += low <= truth <= high
-    assert 0.91 <= covered / 200 <= 0.995
-
-
-def test_the_value_lies_in_the_middle_although_resamples_miss_photos_of_small_classes() -> None:
-    y = np.repeat(np.arange(200), 2)
-    y_pred = np.where(np.random.default_rng(0).random(400) < 0.7, y, (y + 1) % 200)
-    value, low, high = intervals(y, np.eye(200)[y_pred], ["macro_f1"])["macro_f1"]
-    assert (value - low) / (high - low) == pytest.approx(0.5, abs=0.1)
-
-
-def test_groups_widen_the_interval_of_photos_that_are_no_independent_witnesses() -> None:
-    rng = np.random.default_rng(0)
-    group = np.arange(300) // 10
-    y = rng.integers(0, 2, 30)[group]
-    P = np.eye(2)[(y + (rng.random(30) < 0.3)[group]) % 2]
-    _, low, high = intervals(y, P, ["accuracy"])["accuracy"]
-    _, low_by_group, high_by_group = intervals(y, P, ["accuracy"], groups=group)["accuracy"]
-    assert high_by_group - low_by_group > 2 * (high - low)
-
-
-def test_paired_difference() -> None:
+def test_micro_f1_is_the_accuracy_where_every_photo_has_one_answer() -> None:
     y, P = predictions(200, 6, 0)
-    assert paired_difference(y, P, P.copy()) == (0, 0, 0)
-    Q = P + 0.2 * np.eye(7)[y][:, :6]
-    Q /= Q.sum(axis=1, keepdims=True)
-    difference, low, high = paired_difference(y, Q, P, "accuracy")
-    assert difference == pytest.approx(score(y, Q, "accuracy") - score(y, P, "accuracy"))
-    assert 0 < low < difference < high
-    _, low_alone, high_alone = intervals(y, P, ["accuracy"])["accuracy"]
-    assert high - low < high_alone - low_alone
+    assert score(y, P, "micro_f1") == score(y, P, "accuracy")
+
+
+def test_kappa_and_mcc_are_the_textbooks() -> None:
+    """Of 100 photos 35 and 25 right, 15 and 25 wrong: p_o = .6, p_e = .6 * .5 + .4 * .5."""
+    y = np.repeat([0, 0, 1, 1], [35, 15, 25, 25])
+    P = np.eye(2)[np.repeat([0, 1, 1, 0], [35, 15, 25, 25])]
+    assert score(y, P, "kappa") == exactly(0.2)
+    assert score(y, P, "mcc") == exactly(1000 / np.sqrt(60 * 40 * 50 * 50) / 2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_calibration_error_equals_torchmetrics_where_equal_widths_are_equal_masses(
+    seed: int,
+) -> None:
+    """Their function in front of this one rounds to float32."""
+    torch = pytest.importorskip("torch")
+    module = pytest.importorskip("torchmetrics.functional.classification.calibration_error")
+    rng = np.random.default_rng(seed)
+    n, n_classes = 10 * BINS, 400  # so that the likeliest class may have little
+    confidence = rng.permutation((np.arange(n) + 0.5) / n)
+    predicted = rng.integers(0, n_classes, n)
+    P = np.repeat((1 - confidence)[:, None] / (n_classes - 1), n_classes, axis=1)
+    P[np.arange(n), predicted] = confidence
+    y = np.where(rng.random(n) < confidence**2, predicted, (predicted + 1) % n_classes)
+    right = torch.from_numpy(y == predicted)
+    expected = module._ce_compute(torch.from_numpy(confidence), right, BINS, norm="l1")
+    assert score(y, P, "ece") == exactly(float(expected))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.integers(0, 3)), min_size=1))
+def test_auroc_counts_pairs_and_halves_of_equals(photos: list[tuple[int, bool, int]]) -> None:
+    confidence, right, times = (np.array(each) for each in zip(*photos, strict=True))
+    drawn = np.repeat(np.arange(len(times)), times)
+    good = [confidence[i] for i in drawn if right[i]]
+    bad = [confidence[i] for i in drawn if not right[i]]
+    pairs = [(a > b) + (a == b) / 2 for a in good for b in bad]
+    found = confidence_auroc(confidence.astype(float), right, times[:, None].astype(float))[0]
+    assert found == exactly(float(np.mean(pairs)) if pairs else np.nan)
 
 
 def test_equal_probabilities_rank_as_they_are_listed_and_zero_is_never_listed() -> None:
@@ -216,12 +228,6 @@ def test_per_class_table() -> None:
     assert (some["top5"] >= some["recall"]).all()
 
 
-def test_wilson_is_the_textbooks() -> None:
-    low, high = wilson(np.array([0.0, 0.5, 1.0]), np.array([10.0, 10.0, 10.0]))
-    np.testing.assert_allclose(low, [0, 0.2366, 0.7225], atol=1e-4)
-    np.testing.assert_allclose(high, [0.2775, 0.7634, 1], atol=1e-4)
-
-
 def test_confusion_equals_sklearns_without_the_unknown() -> None:
     y, P = predictions(100, 6, 3)
     y_pred = P.argmax(axis=1)
@@ -240,7 +246,7 @@ def test_confusion_equals_sklearns_without_the_unknown() -> None:
 )
 def test_figures_of_nothing_are_refused(y: Ints, P: F64) -> None:
     with pytest.raises(ValueError, match="photos need"):
-        intervals(y, P)
+        Outcomes.of(y, P)
 
 
 def test_an_unknown_metric_is_refused() -> None:
@@ -327,58 +333,3 @@ def test_calibration_error_is_too_high_for_few_photos() -> None:
         )
 
     assert found(60) > 3 * found(6000) > 0
-
-
-# ---- several on the same resamples
-
-
-@settings(deadline=None, max_examples=50)
-@given(
-    values=st.lists(
-        st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=7, max_size=7), min_size=1, max_size=5
-    )
-)
-def test_probabilities_of_winning_sum_to_one_and_equals_share(values: list[list[float]]) -> None:
-    several = [np.array(row) for row in values]
-    expected = np.zeros(len(several))
-    for column in np.array(several)[:, 1:].T:  # the first is the value itself
-        best = column == column.max()
-        expected += best / best.sum() / 6
-    found = wins(several)
-    np.testing.assert_allclose(found, expected)
-    assert found.sum() == pytest.approx(1)
-
-
-def test_several_at_once_equal_each_alone() -> None:
-    y, P = predictions(90, 5, 0)
-    outcomes = [Outcomes.of(y, P), Outcomes.of(y, predictions(90, 5, 1)[1])]
-    groups = np.arange(90) // 2
-    together = resampled(outcomes, HEADLINE, 20, groups=groups)
-    for one, found in zip(outcomes, together, strict=True):
-        (alone,) = resampled([one], HEADLINE, 20, groups=groups)
-        for name in HEADLINE:
-            np.testing.assert_array_equal(found[name], alone[name])
-    with pytest.raises(ValueError, match="same photos"):
-        resampled([outcomes[0], outcomes[1].rows(np.arange(90)[::-1])], HEADLINE)
-
-
-def test_macro_f1_of_some_classes_is_that_of_scikit_learn_over_their_labels() -> None:
-    y, P = predictions(120, 6, 0)
-    (found,) = resampled(
-        [Outcomes.of(y, P)], [], 3, subsets={"some": np.isin(np.arange(6), [1, 4])}
-    )
-    weights = np.hstack(list(resamples(120, 3, 0, None))).astype(int)
-    for value, times in zip(found["some"], weights.T, strict=True):
-        drawn = np.repeat(np.arange(120), times)
-        f1 = sk.f1_score(
-            y[drawn], P[drawn].argmax(axis=1), labels=[1, 4], average="macro", zero_division=0
-        )
-        assert value == pytest.approx(f1)
-
-
-@pytest.mark.parametrize("name", ALL_METRICS)
-def test_intervals_stay_inside_the_scale_of_the_metric(name: str) -> None:
-    samples = np.concatenate([[0.001], np.random.default_rng(0).exponential(0.02, 200)])
-    _, low, high = figure(name, samples, 30)
-    assert low == 0
-    assert high <= 1

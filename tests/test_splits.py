@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from classify.splits import (
     Split,
+    SplitRule,
     assign,
     describe,
     make_folds,
@@ -121,7 +123,7 @@ def test_speed(n: int, limit: float) -> None:
 def test_identical_photos_and_groups_at_second_hand_stay_together() -> None:
     rows = collection(["a", "b"] * 30, camera=[f"c{i // 3}" for i in range(60)])
     rows.loc[[0, 20, 40], "key"] = "the same photo"
-    split = make_split(rows, "family", test=0.3, by="camera")
+    split = make_split(rows, "family", SplitRule(test=0.3, by="camera"))
     side = split.table["split"]
     assert side[[0, 1, 2, 18, 19, 20, 39, 40, 41]].nunique() == 1
     assert side.groupby(rows["camera"]).nunique().max() == 1
@@ -130,7 +132,7 @@ def test_identical_photos_and_groups_at_second_hand_stay_together() -> None:
 def test_rows_without_a_group_are_alone_and_rows_without_a_label_have_no_side() -> None:
     camera = ["c1"] * 10 + [None] * 30
     rows = collection(["a", "b"] * 19 + [None, None], camera=camera)
-    split = make_split(rows, "family", by="camera")
+    split = make_split(rows, "family", SplitRule(by="camera"))
     assert len(split.table) == 38
     assert split.table["group"].nunique() == 29
     report = describe(split, rows)
@@ -165,7 +167,7 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     rows = collection(["a", "b"] * 20).assign(
         id=["NA", "007", "é,\n"] + [f"i{i}" for i in range(37)]
     )
-    split = make_split(rows, "family", test=0.3, val=0.1, seed=4)
+    split = make_split(rows, "family", SplitRule(test=0.3, val=0.1, seed=4))
     split.save(tmp_path / "splits" / "default.csv")
     loaded = Split.load(tmp_path / "splits" / "default.csv")
     pd.testing.assert_frame_equal(loaded.table, split.table)
@@ -199,10 +201,11 @@ def test_a_damaged_split_names_the_mending_command(tmp_path: Path, text: str) ->
         ({"label": "camera"}, "only 'c'"),
     ],
 )
-def test_wrong_wishes(arguments: dict[str, object], message: str) -> None:
+def test_wrong_wishes(arguments: dict[str, Any], message: str) -> None:
     rows = collection(["a", "b"] * 20, camera=["c"] * 40)
+    label = arguments.pop("label", "family")
     with pytest.raises(UserError, match=message):
-        make_split(rows, **{"label": "family", **arguments})
+        make_split(rows, label, SplitRule(**arguments))
 
 
 @pytest.mark.parametrize("n_folds", [-1, 0, 1, 5, 100])
@@ -289,7 +292,7 @@ def test_rare_species_at_random_and_species_disjoint() -> None:
     at_random = describe(make_split(rows, "family"), rows)
     assert (at_random.classes["test"] > 0).all()
     assert at_random.photos["test"] == pytest.approx(0.2 * len(rows), abs=10)
-    disjoint = describe(make_split(rows, "family", by="eol_page_id"), rows)
+    disjoint = describe(make_split(rows, "family", SplitRule(by="eol_page_id")), rows)
     assert (disjoint.groups, disjoint.leaks) == (400, 0)
     assert (disjoint.classes["groups"] > 1).sum() == 84  # the families of several species
     assert 60 < (disjoint.classes["test"] > 0).sum() <= 84
