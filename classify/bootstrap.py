@@ -54,7 +54,7 @@ def resamples(n: int, n_boot: int, seed: int, groups: ArrayLike | None) -> Itera
     yield np.ones((n, 1))
     group = None if groups is None else np.unique(groups, return_inverse=True)[1]
     n_drawn = n if group is None else int(group.max()) + 1
-    rng = np.random.default_rng(seed)
+    rng = np.random.Generator(np.random.SFC64(seed))  # draws in half the usual one's time
     step = max(1, _CELLS // n)
     for done in range(0, n_boot, step):
         rows = np.empty((min(step, n_boot - done), n_drawn))

@@ -166,7 +166,9 @@ def _sure(run: Run, P: NDArray[np.float64], asked: Sureness) -> tuple[Any, Any, 
     if oof is not None and asked.sets is not None:
         known = Evidence.of(oof)
         conformal = Conformal.fit(known.P, known.y_index, SETS, asked.sets)
-        sets = [oof.classes[inside].tolist() for inside in conformal.sets(P)]
+        chosen = conformal.sets(P)
+        chosen[np.arange(len(P)), P.argmax(axis=1)] = True  # an empty set would help nobody
+        sets = [oof.classes[inside].tolist() for inside in chosen]
     if oof is not None and asked.calibrate != "none":
         P = Recalibration.of(oof, asked.calibrate).transform(P)
     if asked.confidence is not None:

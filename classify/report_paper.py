@@ -79,7 +79,7 @@ def make_paper(data: ReportData) -> Paper:
     results = [
         PaperSection(title, parts, sub=True)
         for title, parts in (
-            ("Figures", [*_grids(data, "figures", most=20), *_grids(data, "sizes")]),
+            ("Figures", [*_grids(data, "figures", ["what it is"], 20), *_grids(data, "sizes")]),
             ("Run beside run, rank by rank", _runs(data)),
             ("Best and worst classes", _classes(data)),
             ("What is taken for what", _confusions(data)),
@@ -206,19 +206,22 @@ def _sureness(data: ReportData) -> list[Part]:
 def _stress(data: ReportData) -> list[Part]:
     said = _texts(data, "unknown")
     return [
-        *([Sentences([" ".join(said)])] if said else []),
+        *([Sentences([" ".join(map(_stop, said))])] if said else []),
         *_grids(data, "unknown"),
-        *_grids(data, "robustness", drop=["change of accuracy", "same answer"]),
-        *_beside(_charts(data, "unknown-chart"), _charts(data, "robustness-chart")),
+        *_beside(
+            _grids(data, "robustness", ["that is", "macro-F1", "change of macro-F1"]),
+            _charts(data, "robustness-chart"),
+        ),
     ]
 
 
 def _experiments(data: ReportData) -> list[Part]:
-    said = _texts(data, "leaks") + _texts(data, "curves")
+    said = [one for one in _texts(data, "leaks") if not one.startswith("Not testable")]
+    said = [" ".join(_stop(one) for one in (*said, *_texts(data, "curves")))]
     curves = [one.name for one in data.blocks(Chart) if one.name.startswith("curve-")][:2]
     sweeps = [one for one in data.blocks(ReportTable) if one.name.startswith("sweep-")][:1]
     return [
-        *([Sentences(said)] if said else []),
+        *([Sentences(said)] if said[0] else []),
         *_beside(_leaks(data), _charts(data, *curves)),
         *(grid(one, ["seeds"], most=6) for one in sweeps),
     ]
@@ -326,4 +329,6 @@ def _bullets(lines: Sequence[str]) -> list[Part]:
 
 
 def _stop(line: str) -> str:
+    """A sentence: notes have neither a capital nor a full stop."""
+    line = line[:1].upper() + line[1:]
     return line if line.endswith((".", "?", "!")) else f"{line}."

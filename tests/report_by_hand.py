@@ -215,8 +215,8 @@ def _calibration(folder: Path) -> None:
         "risk_coverage": {
             "coverage": coverage.tolist(), "risk": (0.08 * coverage**3).tolist(),
             "aurc": around(0.012, 0.004), "auroc": 0.91,
-            "at": [{"coverage": c, "risk": around(0.08 * c**3, 0.01), "threshold": 1 - c / 2}
-                   for c in (0.5, 0.8, 0.9, 1.0)],
+            "at": [{"coverage": c, "answered": around(c - 0.01), "threshold": 1 - c / 2,
+                    "risk": around(0.08 * c**3, 0.01)} for c in (0.5, 0.8, 0.9, 1.0)],
         },
         "conformal": [
             {"method": method, "level": level, "coverage": around(level + 0.01),

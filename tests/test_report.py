@@ -125,7 +125,7 @@ def test_tables_have_the_values_of_the_files(runs):
     assert column(per_class, "size")[:2] == ["50 photos or more", "under 10 photos"]
     assert table(data, "calibration").marked == {1}
     assert "Skipped: isotonic: fewer than 1,000 photos." in table(data, "calibration").note
-    assert column(table(data, "risk"), "answered") == [0.5, 0.8, 0.9, 1.0]
+    assert column(table(data, "risk"), "wanted") == [0.5, 0.8, 0.9, 1.0]
     assert [row[0] for row in table(data, "leaderboard").rows] == ["stack-a-1", "knn-a-2"]
     assert table(data, "leaderboard").marked == {0}
     curve = next(one for one in data.blocks(Chart) if one.name == "curve-logreg-chart")
