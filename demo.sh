@@ -18,10 +18,12 @@ if [ -z "${SAMPLE:-}" ]; then
 fi
 step cli embed "$photos"
 step cli split --test 0.2
+step cli inspect
 step cli fit --head all
 step cli fit --head logreg --balance smote
 step cli leaderboard
 step cli evaluate
+step cli report -o "$FAMILIA_WORKSPACE/report.html"
 one="$(find -L "$photos" -type f \( -iname '*.png' -o -iname '*.jpg' -o -iname '*.jpeg' \) | sort | head -n 1)"
 step cli predict "$one" --top 3
 step cli search "$one" --k 5 --gallery "$FAMILIA_WORKSPACE/alike.html"
@@ -31,4 +33,4 @@ balance = ["none", "smote"]
 fractions = [0.5, 1.0]
 TOML
 step cli sweep "$FAMILIA_WORKSPACE/grid.toml"
-printf '\nAll of it is in %s. Look at alike.html, runs/*/test/ and sweeps/grid/ there.\n' "$FAMILIA_WORKSPACE"
+printf '\nAll of it is in %s. Look at report.html, inspect/inspect.html,\nalike.html, runs/*/test/ and sweeps/grid/ there.\n' "$FAMILIA_WORKSPACE"
