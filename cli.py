@@ -258,6 +258,7 @@ def inspect_command(
         print_json(found.to_json())
     else:
         print("\n".join(found.lines()))
+        print(f"Page, and tables to decide in: {found.folder / 'inspect.html'}")
 
 
 @app.command("split", epilog="Example: cli split --test 0.2 --by eol_page_id --seed 1")

@@ -16,6 +16,7 @@ from classify.confident import confident_answers
 from classify.conformal import Conformal
 from classify.model import Model
 from classify.recalibrate import Evidence, Recalibration
+from classify.rolled_up import consistent_lineages
 from classify.runs import Run
 from embed.collection import Problem, find_photos, read_collection
 from embed.encoder import Choice
@@ -41,6 +42,7 @@ class PredictReport:
     skipped: Path
     notes: list[str]
     answers: list[tuple[str, str, float]] | None = None  # (rank, taxon, probability) of each
+    lineages: list[list[tuple[str, str, float]]] | None = None  # the same at every rank
     sets: list[list[str]] | None = None  # the classes of which one is right, as often as asked
 
     def top(self, k: int) -> list[list[tuple[str, float]]]:
@@ -79,7 +81,8 @@ class PredictReport:
 
     def _csv(self, k: int, label: str) -> str:
         buffer = io.StringIO()
-        more = [] if self.answers is None else ["answer", "answer_rank", "answer_probability"]
+        more = ["answer", "answer_rank", "answer_probability"] if self.answers else []
+        more += ["lineage"] if self.lineages else []
         more += [] if self.sets is None else ["set"]
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(["id", "path", "rank", label, "probability", *more])
@@ -88,6 +91,8 @@ class PredictReport:
             if self.answers is not None:
                 rank, taxon, answered = self.answers[i]
                 sure += [taxon, rank, f"{answered:.6f}"]
+            if self.lineages is not None:
+                sure.append("|".join(name for _, name, _ in self.lineages[i]))
             if self.sets is not None:
                 sure.append("|".join(self.sets[i]))
             writer.writerows(
@@ -103,6 +108,11 @@ class PredictReport:
             if self.answers is not None:
                 rank, taxon, p = self.answers[i]
                 one["answer"] = {"rank": rank, "taxon": taxon or None, "probability": round(p, 6)}
+            if self.lineages is not None:
+                one["lineage"] = [
+                    {"rank": rank, "taxon": name, "probability": round(p, 6)}
+                    for rank, name, p in self.lineages[i]
+                ]
             if self.sets is not None:
                 one["set"] = self.sets[i]
             one["predictions"] = [{label: name, "probability": round(p, 6)} for name, p in top]
@@ -145,7 +155,9 @@ def predict(
     write_skipped(skipped, problems)
     readable_or_error(done, skipped)
     X = load_vectors([lane.store for lane in lanes], done.keys)
-    P, answers, sets = _sure(run, model.predict_proba(X, readable), sureness or Sureness())
+    asked = sureness or Sureness()
+    P, sets = _calibrated(run, model.predict_proba(X, readable), asked)
+    answers, lineages = _by_rank(run, P, model.classes_, asked.confidence)
     return PredictReport(
         ids=readable["id"].tolist(),
         paths=readable["path"].tolist(),
@@ -155,26 +167,35 @@ def predict(
         skipped=skipped,
         notes=found.notes + _absent_columns(run, model, readable),
         answers=answers,
+        lineages=lineages,
         sets=sets,
     )
 
 
-def _sure(run: Run, P: NDArray[np.float64], asked: Sureness) -> tuple[Any, Any, Any]:
-    """Calibrated probabilities, answers and sets; None for what was not asked."""
-    answers, sets = None, None
-    oof = run.out_of_fold if asked.calibrate != "none" or asked.sets is not None else None
-    if oof is not None and asked.sets is not None:
+def _calibrated(run: Run, P: NDArray[np.float64], asked: Sureness) -> tuple[Any, Any]:
+    """The probabilities and the sets, None where they were not asked for."""
+    if asked.calibrate == "none" and asked.sets is None:
+        return P, None
+    oof, sets = run.out_of_fold, None
+    if asked.sets is not None:
         known = Evidence.of(oof)
-        conformal = Conformal.fit(known.P, known.y_index, SETS, asked.sets)
-        chosen = conformal.sets(P)
+        chosen = Conformal.fit(known.P, known.y_index, SETS, asked.sets).sets(P)
         chosen[np.arange(len(P)), P.argmax(axis=1)] = True  # an empty set would help nobody
         sets = [oof.classes[inside].tolist() for inside in chosen]
-    if oof is not None and asked.calibrate != "none":
+    if asked.calibrate != "none":
         P = Recalibration.of(oof, asked.calibrate).transform(P)
-    if asked.confidence is not None:
-        classes = run.out_of_fold.classes
-        answers = confident_answers(P, classes, run.taxonomy, asked.confidence)
-    return P, answers, sets
+    return P, sets
+
+
+def _by_rank(
+    run: Run, P: NDArray[np.float64], classes: NDArray[np.str_], confidence: float | None
+) -> tuple[Any, Any]:
+    """Sure answers and consistent lineages, None where no confidence is asked for."""
+    if confidence is None:
+        return None, None
+    taxonomy = run.taxonomy
+    sure = confident_answers(P, classes, taxonomy, confidence)
+    return sure, consistent_lineages(P, classes, taxonomy)
 
 
 def run_model(workspace: Workspace, run: Run) -> Model:

@@ -9,14 +9,14 @@ from classify.confident import NONE, confident
 from classify.metrics import intervals
 from classify.outcomes import Ints
 from classify.ratios import Figure, Sums, as_figure
-from classify.rolled_up import Ranked
+from classify.rolled_up import Ranked, consistent_lineages
 from classify.runs import Predictions
 from classify.severity import hierarchical, severity, vague
 from classify.taxonomy import Taxonomy
 from embed.words import counted
 
 METRICS = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss")
-ANSWER_COLUMNS = ["id", "label", "answer", "rank", "probability", "right"]
+ANSWER_COLUMNS = ["id", "label", "answer", "rank", "probability", "right", "lineage"]
 
 
 def rank_report(
@@ -52,7 +52,8 @@ def rank_report(
     }
     if (ranked.consistent != ranked.likeliest).any():
         report["consistent"] = severity(ranked.tree, ranked.truth, ranked.consistent, **drawing)
-    return report, _answer_rows(predictions, answers, right)
+    lineage = consistent_lineages(predictions.P, predictions.classes, taxonomy)
+    return report, _answer_rows(predictions, answers, right, lineage)
 
 
 def _rank(
@@ -88,10 +89,14 @@ def _share(chosen: Any, **drawing: Any) -> Figure:
 
 
 def _answer_rows(
-    predictions: Predictions, answers: list[tuple[str, str, float]], right: Any
+    predictions: Predictions,
+    answers: list[tuple[str, str, float]],
+    right: Any,
+    lineages: list[list[tuple[str, str, float]]],
 ) -> list[dict[str, Any]]:
     """`right` is yes or no, and empty where there is no answer."""
-    lines = zip(predictions.ids, predictions.y.tolist(), answers, right.tolist(), strict=True)
+    truth, good_ones = predictions.y.tolist(), right.tolist()
+    lines = zip(predictions.ids, truth, answers, good_ones, lineages, strict=True)
     return [
         {
             "id": name,
@@ -100,8 +105,9 @@ def _answer_rows(
             "rank": rank,
             "probability": round(p, 4),
             "right": "" if rank == NONE else "yes" if good else "no",
+            "lineage": "|".join(taxon for _, taxon, _ in lineage),
         }
-        for name, label, (rank, taxon, p), good in lines
+        for name, label, (rank, taxon, p), good, lineage in lines
     ]
 
 

@@ -45,6 +45,30 @@ def expected_ranks(P: Sequence[F64], node: Ints) -> F64:
     return expected
 
 
+def consistent_lineages(
+    P: ArrayLike, classes: Sequence[str] | NDArray[np.str_], taxonomy: Taxonomy
+) -> list[list[tuple[str, str, float]]]:
+    """For each photo (rank, taxon, probability) from the coarsest rank on, all of one lineage.
+
+    P : (n, C) probabilities of `classes`, rows sum to 1
+    It is that of the class that is nearest to the truth, expected (see `Ranked`). Ranks at which
+    its taxon has no name are left out.
+    """
+    tree = taxonomy.tree([str(name) for name in classes])
+    rolled = roll_up(P, tree.node)
+    chosen = tree.node[expected_ranks(rolled, tree.node).argmax(axis=1)]
+    return [
+        [
+            (rank, str(names[taxon]), float(of_rank[i, taxon]))
+            for rank, names, of_rank, taxon in zip(
+                tree.ranks, tree.names, rolled, taxa, strict=True
+            )
+            if names[taxon]
+        ]
+        for i, taxa in enumerate(chosen)
+    ]
+
+
 @dataclass(frozen=True)
 class Ranked:
     """Predictions of n photos with C classes at R ranks; taxa are numbers of `tree`.

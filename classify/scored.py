@@ -16,7 +16,7 @@ from classify.runs import Predictions, Run
 from embed.errors import UserError
 from embed.files import sha256, whole_file
 
-FORMAT = "familia-resamples-2"
+FORMAT = "familia-resamples-3"
 SIZES = {  # of a class: name -> least photos, and one more than the most
     "under 10 photos": (0, 10),
     "10 to 49 photos": (10, 50),
@@ -29,7 +29,7 @@ class Scored:
     """What a run is worth on its out-of-fold photos, or on val or test photos."""
 
     run: Run
-    photos: str  # digest of the training data and of the scored photos with labels and groups
+    photos: str  # digest of the scored photos with labels and groups (out of fold: of all trained)
     n: int  # photos
     units: int  # that are drawn: groups, or photos where each is one of its own
     rarer: int  # of them, those with right answers or those with wrong ones: the fewer
@@ -104,7 +104,9 @@ class _Loaded:
         ids = np.array(found.ids, dtype=str)[order]
         self.groups = ids if found.group is None else found.group[order]
         lines = zip(ids, found.y[order], self.groups, strict=True)
-        text = [run.provenance["data"], *found.classes, "", *("\t".join(line) for line in lines)]
+        # of the same test photos runs may compete that learnt from others, such as corrected ones
+        learnt = run.provenance["data"] if part == "oof" else ""
+        text = [learnt, *found.classes, "", *("\t".join(line) for line in lines)]
         self.photos = sha256("\n".join(text).encode())[:16]
         self.outcomes = Outcomes.of(found.y_index, found.P).rows(order)
         sizes = class_sizes(found if part == "oof" else run.out_of_fold, found.classes)

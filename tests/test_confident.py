@@ -101,7 +101,7 @@ def test_answers_are_counted_by_rank() -> None:
     assert [row["right"] for row in rows] == ["yes", "yes", "no", ""]
     assert rows[1] == {
         "id": "p1", "label": "dog", "answer": "meat", "rank": "order", "probability": 0.95,
-        "right": "yes",
+        "right": "yes", "lineage": "animals|meat|cat",
     }  # fmt: skip
 
 

@@ -92,7 +92,12 @@ def test_predict_answers_with_a_rank_and_a_set(workspace: Path, photos: Path, ru
     one = run("predict", photos, "--run", "logreg", "--format", "json", *asked).json
     assert len(one) == 60
     for photo in one:
-        assert set(photo) == {"id", "path", "answer", "set", "predictions"}
+        assert set(photo) == {"id", "path", "answer", "lineage", "set", "predictions"}
+        assert [one["rank"] for one in photo["lineage"]] == ["kingdom", "phylum", "family"]
+        kingdom, phylum, family = (one["taxon"] for one in photo["lineage"])
+        assert LINEAGE[family] == f"{kingdom},{phylum}"
+        chances = [one["probability"] for one in photo["lineage"]]
+        assert chances == sorted(chances, reverse=True)
         if photo["answer"]["rank"] != "none":
             assert photo["answer"]["probability"] >= 0.9
     right = [photo["id"].split("/")[0] in photo["set"] for photo in one]
@@ -140,6 +145,11 @@ def test_inspect_leads_to_a_corrected_fit(copy: Path, run: Run) -> None:
     evaluated = run("evaluate", corrected.name, "--json", "-w", copy)
     assert evaluated.code == 0, evaluated.err
     assert evaluated.json["photos"] == len(test)
+    plain = next(path for path in copy.glob("runs/knn*") if path != corrected)
+    run("evaluate", plain.name, "-w", copy)
+    board = run("leaderboard", "--test", "-w", copy)
+    assert board.out.count("run  ") == 1, "on the same test photos they stand in one table"
+    assert board.out.count("knn-") >= 2
 
 
 def test_leak_and_curve_say_a_sentence(copy: Path, run: Run) -> None:
