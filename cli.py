@@ -485,10 +485,7 @@ def leak_command(
     from classify.leak_report import leak_report
 
     found = leak_report(Workspace(workspace), by, head, encoder, folds, seed, split)
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print("\n".join(found.lines()))
+    print_report(found, as_json)
 
 
 @app.command("curve", epilog="Example: cli curve --head logreg --sizes 5,10,20,all")
@@ -511,10 +508,7 @@ def curve_command(
     found = learning_curve(
         Workspace(workspace), head, encoder, chosen_sizes(sizes), folds, seed, split, repeats
     )
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print("\n".join(found.lines()))
+    print_report(found, as_json)
 
 
 @app.command("export", epilog="Example: cli export logreg --to onnx")
@@ -717,42 +711,369 @@ def predict_command(
     left_out(report.problems, report.skipped, strict)
 
 
+@app.command("index", epilog="Example: cli index --recall 0.95 --memory 2GB")
+def index_command(
+    kind: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|flat|hnsw|ivf",
+            callback=one_of("auto", "flat", "hnsw", "ivf"),
+            help="auto: by size, memory and what was measured.",
+        ),
+    ] = "auto",
+    recall: Annotated[
+        float, typer.Option(help="Share of the true nearest photos that must be found.")
+    ] = 0.95,
+    k: Annotated[int, typer.Option(min=1, help="Among how many nearest.")] = 10,
+    memory: Annotated[
+        str | None, typer.Option(metavar="2GB", help="That the index may take when searched.")
+    ] = None,
+    latency: Annotated[
+        str | None, typer.Option(metavar="10ms", help="That one query may take.")
+    ] = None,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Take photos out of the index; repeatable."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every byte and compare with the store.")
+    ] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build it anew.")] = False,
+    encoder: EncoderOption = None,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Build or renew a search index for a large collection, and measure it."""
+    from retrieval.index_command import build_index, remove_photos, verify_index
+    from retrieval.limits import parse_latency, parse_memory
+
+    place = Workspace(workspace)
+    if verify:
+        checked = verify_index(place, encoder)
+        print(f"{len(checked):,} rows of {checked.dim:,} numbers ({checked.kind}): all as written")
+        return
+    if remove:
+        print_report(remove_photos(place, remove, encoder), as_json)
+        return
+    report = build_index(
+        place, encoder, kind, recall,
+        parse_memory(memory) if memory else None,
+        parse_latency(latency) if latency else None,
+        k, rebuild=rebuild,
+    )  # fmt: skip
+    print_report(report, as_json)
+
+
 @app.command("search", epilog="Example: cli search photo.jpg --k 12 --gallery alike.html")
 def search_command(
-    photo: Annotated[
-        str, typer.Argument(metavar="PHOTO", help="A photo, or the id of a row of the collection.")
-    ],
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PHOTO]…",
+            help="Photos, folders, ids of rows of the collection; - is a photo on standard input.",
+        ),
+    ] = None,
     k: Annotated[int, typer.Option(min=1, help="How many hits.")] = 12,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORDS", help="Search by words; the encoder must know words."),
+    ] = None,
+    minus: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PHOTO", help="What hits should be less like; repeatable."),
+    ] = None,
+    together: Annotated[
+        bool, typer.Option("--together", help="One search by the mean of all that is given.")
+    ] = False,
+    box: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,W,H", help="The part of each photo, in pixels or shares."),
+    ] = None,
+    stdin: Annotated[
+        bool, typer.Option("--stdin", help="Photos and ids from standard input, one a line.")
+    ] = False,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="CONDITION", help="Which rows may be hits: \"family == 'Felidae'\"."),
+    ] = None,
+    exclude_same: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Leave out rows that share the query's value."),
+    ] = None,
+    unique: Annotated[
+        bool, typer.Option("--unique", help="Fold near-duplicates into one hit.")
+    ] = False,
+    diverse: Annotated[
+        float | None,
+        typer.Option(metavar="0..1", help="Trade likeness for variety; 1 is likeness alone."),
+    ] = None,
+    page: Annotated[int, typer.Option(min=1, help="Which page of K hits.")] = 1,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="table|csv|jsonl|json|paths|ids",
+            callback=one_of("table", "csv", "jsonl", "json", "paths", "ids"),
+            help="How to print.",
+        ),
+    ] = "table",
+    null: Annotated[
+        bool, typer.Option("-0", "--null", help="End paths or ids with a NUL, for xargs -0.")
+    ] = False,
+    pictures: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|none|kitty|iterm|sixel|blocks",
+            callback=one_of("auto", "none", "kitty", "iterm", "sixel", "blocks"),
+            help="Show the hits in the terminal, where it can.",
+        ),
+    ] = "none",
     gallery: Annotated[
         Path | None, typer.Option(metavar="HTML", help="Write a page with thumbnails.")
     ] = None,
     encoder: EncoderOption = None,
     device: DeviceOption = "auto",
     engine: EngineOption = "auto",
+    strict: StrictOption = False,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """Find the photos that look most alike."""
+    from retrieval.boxes import Box
+    from retrieval.hit_forms import show_hits, write_out
+    from retrieval.lookalikes import lookalikes
+    from retrieval.queries import SearchBy
+    from retrieval.standard_input import listed
+
+    choice = None
+    if (device, engine) != ("auto", "auto"):  # it takes time to load what a row's id does not need
+        from embed.encoder import Choice
+
+        choice = Choice(device, engine)
+    things = [*(photos or []), *(listed() if stdin else [])]
+    by = SearchBy(things, text or (), minus or (), Box.parse(box) if box else None, together)
+    narrow: dict[str, Any] = {
+        "where": where, "exclude_same": exclude_same, "diverse": diverse,
+        "unique": unique or None, "page": page if page > 1 else None,
+    }  # fmt: skip
+    given = {name: value for name, value in narrow.items() if value is not None}
+    found = lookalikes(Workspace(workspace), by, k, encoder, choice, **given)
+    form = "json" if as_json else form
+    if form == "table" and pictures != "none":
+        from retrieval.terminal import terminal_gallery
+        from retrieval.terminal_kind import this_terminal
+
+        write_out(terminal_gallery(found, this_terminal(pictures), found.label))
+    several, screen = len(found.queries) > 1, sys.stdout.isatty()
+    write_out(show_hits(found, form, found.label, several=several, null=null, screen=screen))
+    if gallery:
+        write_search_gallery(gallery, found)
+    if form == "table":
+        say([found.note] if found.note else [])
+        print(f"Gallery: {gallery}" if gallery else "", end="\n" if gallery else "")
+    for one in found.left_out[:5]:
+        print(f"Left out: {one.where}: {one.reason}", file=sys.stderr)
+    if found.left_out:
+        print(f"{len(found.left_out):,} of what was asked for left out in all", file=sys.stderr)
+    if found.left_out and strict:
+        raise typer.Exit(1)
+
+
+def write_search_gallery(page: Path, found: Any) -> None:
+    from retrieval.gallery import sections_of, write_gallery
+    from retrieval.lookalikes import also_tiles, query_tiles
+
+    first = found.queries[0].name
+    title = f"Look-alikes of {Path(first).name}"
+    if len(found.queries) > 1:
+        title += f" and {len(found.queries) - 1} more"
+    tiles, also = query_tiles(found.queries), also_tiles(found.queries)
+    sections = sections_of(found, tiles, found.label, also)
+    write_gallery(page, title, sections, label=found.label or "")
+
+
+@app.command("duplicates", epilog="Example: cli duplicates --against new-photos")
+def duplicates_command(
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="COSINE",
+            show_default="found from the data",
+            help="Take photos for copies from this cosine on.",
+        ),
+    ] = None,
+    maybe: Annotated[
+        bool, typer.Option("--maybe", help="Join pairs that only may be copies, too.")
+    ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PHOTOS", help="Photos outside the collection: which are there already."
+        ),
+    ] = None,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="Print the redundant files only, one a line.")
+    ] = False,
+    encoder: EncoderOption = None,
+    device: DeviceOption = "auto",
+    engine: EngineOption = "auto",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Find exact and near copies as groups; nothing is deleted."""
     from embed.encoder import Choice
-    from retrieval.lookalikes import find_lookalikes
+    from retrieval.duplicates import find_duplicates
 
     choice = Choice(device, engine)
-    hits, label = find_lookalikes(Workspace(workspace), photo, k, encoder, choice, gallery)
+    found = find_duplicates(Workspace(workspace), encoder, threshold, maybe, against, choice)
     if as_json:
-        print_json(hits)
-        return
-    print_table(
-        {
-            "rank": hit["rank"],
-            "cosine": f"{hit['similarity']:.3f}",
-            **({label: hit[label] or ""} if label else {}),
-            "id": hit["id"],
-            "path": hit["path"],
-        }
-        for hit in hits
+        print_json(found.to_json())
+    elif paths:
+        for path in found.redundant_paths:
+            print(path)
+    else:
+        print("\n".join(found.lines()))
+        print(f"Groups side by side: {found.folder / 'duplicates.html'}")
+
+
+@app.command("outliers", epilog="Example: cli outliers --k 10")
+def outliers_command(
+    k: Annotated[int, typer.Option(help="How many nearest photos of each are looked at.")] = 10,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="distance|lof",
+            callback=one_of("distance", "lof"),
+            help="What the order goes by: the k-th distance, or the local outlier factor.",
+        ),
+    ] = "distance",
+    encoder: EncoderOption = None,
+    split: SplitOption = "default",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Rank photos by how unlike all others, and their class, they are."""
+    from classify.outlier_report import find_outliers
+
+    found = find_outliers(Workspace(workspace), encoder, k, by, split)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print("\n".join(found.lines()))
+        print(f"Page, with the nearest photos: {found.folder / 'outliers.html'}")
+
+
+@app.command("cluster", epilog="Example: cli cluster --clusters 40")
+def cluster_command(
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="hdbscan|kmeans",
+            callback=one_of("hdbscan", "kmeans"),
+            show_default="hdbscan; kmeans with --clusters",
+            help="HDBSCAN finds the number and leaves photos out; k-means takes all.",
+        ),
+    ] = None,
+    clusters: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", show_default="by silhouette", help="How many clusters, for k-means."
+        ),
+    ] = None,
+    min_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", show_default="5", help="HDBSCAN: the fewest photos that are a cluster."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of sample, start and stability.")] = 0,
+    encoder: EncoderOption = None,
+    split: SplitOption = "default",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Group photos that look alike, and compare the groups with the labels."""
+    from classify.cluster_report import cluster_collection
+
+    found = cluster_collection(
+        Workspace(workspace), encoder, method, clusters, min_size, seed, split
     )
-    if gallery:
-        print(f"Gallery: {gallery}")
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print("\n".join(found.lines()))
+        print(f"Page, the most central photos first: {found.folder / 'cluster.html'}")
+
+
+@app.command("pick", epilog="Example: cli pick 100 --by coverage")
+def pick_command(
+    n: Annotated[int, typer.Argument(metavar="N", help="How many photos.")],
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="coverage|spread|uncertainty|both",
+            callback=one_of("coverage", "spread", "uncertainty", "both"),
+            help="Photos that stand for many, far ones, those a run is unsure of, or both.",
+        ),
+    ] = "coverage",
+    run_name: Annotated[
+        str | None,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            show_default="the best out of fold",
+            help="Which run, for uncertainty and both.",
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Choose among labelled photos too, as if none were.")
+    ] = False,
+    encoder: EncoderOption = None,
+    seed: Annotated[int, typer.Option(help="Of the sample of a large collection.")] = 0,
+    split: SplitOption = "default",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Choose which photos to label next."""
+    from classify.pick import pick
+
+    picked = pick(Workspace(workspace), n, by, run_name, encoder, everything, seed, split)
+    if as_json:
+        print_json(picked.to_json())
+    else:
+        print("\n".join(picked.lines()))
+        print(f"Page: {picked.folder / 'pick.html'}")
+
+
+@app.command("map", epilog="Example: cli map --colour family")
+def map_command(
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|pca|tsne|umap",
+            callback=one_of("auto", "pca", "tsne", "umap"),
+            help="How photos are laid out.",
+        ),
+    ] = "auto",
+    colour: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", show_default="the label", help="What colours it at first."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="HTML", help="The page.")
+    ] = Path("map.html"),
+    pictures: Annotated[int, typer.Option(min=0, help="Photos with a picture in the page.")] = 4000,
+    seed: Annotated[int, typer.Option(help="Of the layout.")] = 0,
+    encoder: EncoderOption = None,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Lay the collection out on a page to zoom, colour and lasso."""
+    from retrieval.map_page import make_map
+
+    how: Any = method
+    place = Workspace(workspace)
+    print_report(make_map(place, encoder, how, colour, output, seed, pictures), as_json)
 
 
 @app.command("sweep", epilog="Example: cli sweep grid.toml")
@@ -935,14 +1256,21 @@ def store_compact_command(
         )
 
 
+INDEX_EXPORTS = ("autofaiss", "clip-retrieval-index")
+EXPORTS = (
+    *("parquet", "csv", "clip-retrieval", "ann-benchmarks", "fvecs", "fiftyone"),
+    *INDEX_EXPORTS,
+)
+
+
 @store_app.command("export", epilog="Example: cli store export vectors.parquet --form parquet")
 def store_export_command(
     to: Annotated[Path, typer.Argument(metavar="TO", help="A new file or folder.")],
     form: Annotated[
         str,
         typer.Option(
-            metavar="parquet|csv|clip-retrieval|ann-benchmarks",
-            callback=one_of("parquet", "csv", "clip-retrieval", "ann-benchmarks"),
+            metavar="|".join(EXPORTS),
+            callback=one_of(*EXPORTS),
             help="How to write them.",
         ),
     ] = "parquet",
@@ -955,8 +1283,10 @@ def store_export_command(
 ) -> None:
     """Write the collection's vectors for other programs."""
     from embed.vectors import export_vectors
+    from retrieval.faiss_export import export_index
 
-    done = export_vectors(Workspace(workspace), encoder, to, form)
+    run = export_index if form in INDEX_EXPORTS else export_vectors
+    done = run(Workspace(workspace), encoder, to, form)
     if as_json:
         print_json(asdict(done))
         return
@@ -968,7 +1298,10 @@ def store_export_command(
 @store_app.command("import", epilog="Example: cli store import v.npy --table v.csv --name theirs")
 def store_import_command(
     vectors: Annotated[
-        Path, typer.Argument(metavar="VECTORS", help="A .npy, a Parquet file, or a folder.")
+        Path,
+        typer.Argument(
+            metavar="VECTORS", help="A .npy, Parquet, HDF5 or .fvecs file, or a folder."
+        ),
     ],
     name: Annotated[str, typer.Option(metavar="NAME", help="What to call the vectors here.")],
     table: Annotated[
@@ -1054,6 +1387,13 @@ def print_table(rows: Iterable[Mapping[str, Any]]) -> None:
     widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in names}
     for row in [{name: name for name in names}, *cells] if cells else []:
         print("  ".join(row[name].ljust(widths[name]) for name in names).rstrip())
+
+
+def print_report(found: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print("\n".join(found.lines()))
 
 
 def progress(line: str) -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from classify.inspect_layout import Item, Row, Section, Shown, facts, table, write_sections
 from classify.inspection import Inspection, score_words
 from embed.words import counted
 from retrieval.page import text
+from retrieval.sections import Item, Row, Section, Shown, facts, table, write_sections
 
 # What bounds the page: 60 · 7 + 40 · 2 + 3 · 24 pictures, even of noise below 12 MB.
 DOUBTS, PAIRS, PHOTOS = 60, 40, 24

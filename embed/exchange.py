@@ -1,7 +1,9 @@
 """Vectors out of a store in the forms that other programs read; ids always go with them."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -9,12 +11,15 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from embed.ann_benchmarks import write_ann_benchmark
 from embed.errors import UserError, did_you_mean
+from embed.fiftyone_export import write_fiftyone
 from embed.files import mendable, whole_file
+from embed.fvecs import ids_beside, write_vecs
 from embed.store import EmbeddingStore
 
 F32 = NDArray[np.float32]
-Form = Literal["clip-retrieval", "parquet", "csv", "ann-benchmarks"]
+Form = Literal["clip-retrieval", "parquet", "csv", "ann-benchmarks", "fvecs", "fiftyone"]
 FORMS: tuple[str, ...] = get_args(Form)
 
 ROWS_A_SHARD = 1_000_000  # of clip-retrieval's
@@ -43,12 +48,14 @@ def export(
     queries: int = 1000,
     neighbors: int = 100,
     seed: int = 0,
+    label: str | None = None,
 ) -> Exported:
     """Write the vectors of `rows`, a collection's DataFrame, to the new file or folder `to`.
 
     Memory holds a few thousand rows. `dtype` (float32, float16) is for clip-retrieval alone;
-    `queries` (held out), `neighbors` and `seed` for ann-benchmarks alone. Raises `UserError`
-    where `to` is there already, and for rows without a vector.
+    `queries` (held out), `neighbors` and `seed` for ann-benchmarks alone; `label`, a column of
+    classes, for fiftyone alone. Raises `UserError` where `to` is there already, and for rows
+    without a vector.
     """
     if form not in FORMS:
         raise UserError(f"'{form}' is no form to export. {did_you_mean(form, FORMS)}")
@@ -64,10 +71,17 @@ def export(
         _parquet(store, frame, to)
     elif form == "csv":
         _csv(store, frame, to)
+    elif form == "fvecs":
+        _fvecs(store, frame, to)
+        notes = [f"their ids are in {ids_beside(to).name}: keep the two files together"]
+    elif form == "fiftyone":
+        notes = _fiftyone(store, frame, to, label)
     else:
         frame, notes = _without_copies(frame)
-        _ann_benchmarks(store, frame, to, queries, neighbors, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        write_ann_benchmark(store, frame, to, queries, neighbors, rng)
     files = [to] if to.is_file() else [path for path in to.rglob("*") if path.is_file()]
+    files += [ids_beside(to)] if form == "fvecs" else []
     total = sum(path.stat().st_size for path in files)
     return Exported(form, to, len(frame), store.spec.dim, total, notes)
 
@@ -86,14 +100,22 @@ def _clip_retrieval(store: EmbeddingStore, frame: Any, to: Path, dtype: np.dtype
     frame = _renamed(frame, ("image_path",)).rename(columns={"path": "image_path"})
     shards = -(-len(frame) // ROWS_A_SHARD)
     digits = len(str(shards))
-    scratch = to.with_name(f".{to.name}.tmp")
-    try:
+    with whole_folder(to) as scratch:
         for i in range(shards):
             some = frame.iloc[i * ROWS_A_SHARD : (i + 1) * ROWS_A_SHARD]
             number = str(i).zfill(digits)
             _npy(store, some["key"].tolist(), scratch / f"img_emb/img_emb_{number}.npy", dtype)
             with whole_file(scratch / f"metadata/metadata_{number}.parquet") as path:
                 pq.write_table(pa.Table.from_pandas(some, preserve_index=False), path)
+
+
+@contextmanager
+def whole_folder(to: Path) -> Iterator[Path]:
+    """Yield a scratch folder beside `to`, a new folder; it becomes `to` once all is well."""
+    scratch = to.with_name(f".{to.name}.{os.getpid()}.tmp")
+    try:
+        scratch.mkdir(parents=True)
+        yield scratch
         scratch.rename(to)
     except OSError as error:
         raise mendable(error, to) from error
@@ -173,52 +195,26 @@ def _without_copies(frame: Any) -> tuple[Any, list[str]]:
     return unlike, [f"copies of another photo, left out: {copies:,}"] if copies else []
 
 
-def _ann_benchmarks(
-    store: EmbeddingStore,
-    frame: Any,
-    to: Path,
-    queries: int,
-    neighbors: int,
-    rng: np.random.Generator,
-) -> None:
-    """`train`, `test`, `neighbors` and `distances`; the angular distance there is 1 - cosine."""
-    import h5py
+def _fvecs(store: EmbeddingStore, frame: Any, to: Path) -> None:
+    """The ids first: where the vectors are, their ids are."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    if len(frame) < 2:
-        raise UserError("A benchmark needs two photos at least: one to ask for, one to find.")
-    held_out = np.sort(rng.permutation(len(frame))[: max(1, min(queries, len(frame) // 10))])
-    is_test = np.isin(np.arange(len(frame)), held_out)
-    train, test = frame[~is_test], frame[is_test]
-    Q = store.load(test["key"].tolist())
-    nearest = _Nearest(Q, min(neighbors, len(train)))
-    with whole_file(to) as scratch, h5py.File(scratch, "w") as file:
-        file.attrs.update(
-            type="dense", distance="angular", point_type="float", dimension=store.spec.dim
-        )
-        for name, some in (("train_ids", train), ("test_ids", test)):
-            file.create_dataset(name, data=some["id"].tolist(), dtype=h5py.string_dtype())
-        rows = file.create_dataset("train", (len(train), store.spec.dim), "f4")
-        for start, X in _blocks(store, train["key"].tolist()):
-            rows[start : start + len(X)] = X
-            nearest.look(start, X)
-        file["test"] = Q
-        file["neighbors"] = nearest.rows.astype(np.int32)
-        file["distances"] = np.maximum(1 - nearest.cosines, 0).astype(np.float32)
+    if to.suffix.lower() != ".fvecs":
+        raise UserError(f"{to} should end in .fvecs.")
+    beside = ids_beside(to)
+    if beside.exists():
+        raise UserError(f"{beside} is there already. Name another file, or move it away.")
+    try:
+        with whole_file(beside) as scratch:
+            pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), scratch)
+        write_vecs(to, (X for _, X in _blocks(store, frame["key"].tolist())))
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
-class _Nearest:
-    """The k rows of largest cosine to each query among all blocks looked at: (queries, k)."""
-
-    def __init__(self, Q: F32, k: int) -> None:
-        self.k = k
-        self.Q = Q
-        self.cosines: F32 = np.empty((len(Q), 0), np.float32)
-        self.rows = np.empty((len(Q), 0), np.int64)
-
-    def look(self, start: int, X: F32) -> None:
-        rows = np.broadcast_to(np.arange(start, start + len(X)), (len(self.Q), len(X)))
-        cosines = np.hstack([self.cosines, self.Q @ X.T])
-        rows = np.hstack([self.rows, rows])
-        best = np.argsort(-cosines, axis=1, kind="stable")[:, : self.k]
-        self.cosines = np.take_along_axis(cosines, best, axis=1)
-        self.rows = np.take_along_axis(rows, best, axis=1)
+def _fiftyone(store: EmbeddingStore, frame: Any, to: Path, label: str | None) -> list[str]:
+    blocks = (X for _, X in _blocks(store, frame["key"].tolist()))
+    with whole_folder(to) as scratch:
+        return write_fiftyone(scratch, to.name, frame, blocks, label)

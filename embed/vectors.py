@@ -2,25 +2,31 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embed.collection import load_collection
-from embed.encoders import encoder_name
 from embed.errors import UserError, did_you_mean
-from embed.exchange import Exported, export
 from embed.files import read_json, write_json
 from embed.store import EmbeddingStore, read_spec
 from embed.variants import parse_variant
 from embed.workspace import Workspace, slug
+
+if TYPE_CHECKING:
+    from embed.exchange import Exported
 
 F32 = NDArray[np.float32]
 
 
 def open_stores(workspace: Workspace, encoders: Sequence[str] | None) -> list[EmbeddingStore]:
     """The stores of the named encoders; by default those of the last `embed`."""
-    names = [encoder_name(text) for text in encoders] if encoders else _latest(workspace)
+    return [EmbeddingStore.open(folder) for folder in chosen_folders(workspace, encoders)]
+
+
+def chosen_folders(workspace: Workspace, encoders: Sequence[str] | None) -> list[Path]:
+    """Where the stores lie that `open_stores` opens."""
+    names = [_name(text) for text in encoders] if encoders else _latest(workspace)
     there = stored_encoders(workspace)
     for text, name in zip(encoders or [], names, strict=False):
         if there and slug(name) not in there:
@@ -28,7 +34,7 @@ def open_stores(workspace: Workspace, encoders: Sequence[str] | None) -> list[Em
                 f"There are no embeddings of '{text}' here. {did_you_mean(name, there)} "
                 f"Or make them: `cli embed PHOTOS --encoder {text}`."
             )
-    return [EmbeddingStore.open(workspace.store(name)) for name in dict.fromkeys(names)]
+    return [workspace.store(name) for name in dict.fromkeys(names)]
 
 
 def store_folders(workspace: Workspace, encoders: Sequence[str] | None) -> list[Path]:
@@ -37,20 +43,24 @@ def store_folders(workspace: Workspace, encoders: Sequence[str] | None) -> list[
     if not there:
         raise UserError("There are no embeddings here yet. Run `cli embed PHOTOS` first.")
     for text in encoders or []:
-        if slug(encoder_name(text)) not in there:
+        if slug(_name(text)) not in there:
             raise UserError(
                 f"There are no embeddings of '{text}' here. {did_you_mean(text, there)}"
             )
-    return [workspace.store(encoder_name(text)) for text in encoders or there]
+    return [workspace.store(_name(text)) for text in encoders or there]
 
 
-def export_vectors(workspace: Workspace, encoder: str | None, to: Path, form: str) -> Exported:
+def export_vectors(workspace: Workspace, encoder: str | None, to: Path, form: str) -> "Exported":
     """The collection's vectors of one encoder to a new file or folder (see `export`)."""
+    from embed.collection import load_collection  # a search for one row has no need of these
+    from embed.exchange import export
+
     stores = open_stores(workspace, [encoder] if encoder else None)
     if len(stores) > 1:
         names = ", ".join(store.spec.name for store in stores)
         raise UserError(f"The last embed used {names}. Choose one with --encoder NAME.")
-    return export(stores[0], load_collection(workspace.collection).rows, to, form)
+    collection = load_collection(workspace.collection)
+    return export(stores[0], collection.rows, to, form, label=collection.label)
 
 
 def load_vectors(stores: Sequence[EmbeddingStore], keys: Sequence[str]) -> F32:
@@ -86,6 +96,12 @@ def note_latest(workspace: Workspace, names: Sequence[str]) -> None:
     usual = [name for name in names if not parse_variant(name)[1].perturb]
     if usual:
         write_json(workspace.latest, {"encoders": usual})
+
+
+def _name(text: str) -> str:
+    from embed.encoders import encoder_name
+
+    return encoder_name(text)
 
 
 def _latest(workspace: Workspace) -> list[str]:

@@ -37,9 +37,11 @@ class Index:
         self.kind = kind
         self.source = source
         self._faiss = faiss_index
-        self._flat = faiss_index if kind == "flat" else _faiss().downcast_index(faiss_index.storage)
+        self._flat = (
+            faiss_index if kind == "flat" else load_faiss().downcast_index(faiss_index.storage)
+        )
         # a view, not a copy: it lives as long as the index beside it
-        self._X: F32 = _faiss().rev_swig_ptr(self._flat.get_xb(), len(self) * self.dim)
+        self._X: F32 = load_faiss().rev_swig_ptr(self._flat.get_xb(), len(self) * self.dim)
         self._X = self._X.reshape(len(self), self.dim)
 
     @classmethod
@@ -50,8 +52,8 @@ class Index:
         Malkov and Yashunin (2018); on several cores its edges may differ from build to build.
         Raises `ValueError` for rows that are not finite unit vectors and for ids twice.
         """
-        faiss = _faiss()
-        X = _unit_rows(X)
+        faiss = load_faiss()
+        X = as_unit_rows(X)
         n, dim = X.shape
         if n == 0 or len(ids) != n:
             raise ValueError(f"expected one id for each of n > 0 rows, got {len(ids)} for {n}")
@@ -96,7 +98,7 @@ class Index:
         Returns row numbers (q, k) int64 and cosines (q, k) float32. Where there are fewer than k
         rows that no query excludes, k is their number: there is never a row -1 (faiss#2657).
         """
-        Q = _unit_rows(X)
+        Q = as_unit_rows(X)
         if Q.shape[1] != self.dim:
             raise ValueError(f"expected queries of {self.dim} columns, got {Q.shape[1]}")
         without = [sorted(set(rows)) for rows in exclude] if exclude is not None else [[]] * len(Q)
@@ -112,14 +114,32 @@ class Index:
             )
         return rows, similarities
 
+    def search(self, Q: F32, k: int, allowed: NDArray[np.bool_] | None = None) -> tuple[I64, F32]:
+        """As `query_rows`, among the rows that `allowed` (n,) marks: as `BigIndex.search`.
+
+        With `allowed` the answer is exact for every kind: those rows alone are compared.
+        """
+        if allowed is None:
+            return self.query_rows(Q, k)
+        if allowed.shape != (len(self),) or allowed.dtype != np.bool_:
+            raise ValueError(f"expected ({len(self)},) booleans, got {allowed.shape}")
+        Q, rows = as_unit_rows(Q), np.flatnonzero(allowed)
+        if Q.shape[1] != self.dim:
+            raise ValueError(f"expected queries of {self.dim} columns, got {Q.shape[1]}")
+        k = max(0, min(k, len(rows)))
+        found, similarities = np.empty((len(Q), k), np.int64), np.empty((len(Q), k), np.float32)
+        for i, x in enumerate(Q):
+            cosines = self.cosines(x, rows)
+            best = np.argsort(-cosines, kind="stable")[:k]
+            found[i], similarities[i] = rows[best], cosines[best]
+        return found, similarities
+
     def cosines(self, x: F32, rows: I64) -> F32:
         """Cosines (len(rows),) float32 of the query x : (dim,) float32 with rows of the index.
 
         They are rounded to 2**-24, float32's step below 1, so that ties are ties near 0 as well.
         """
-        near, q = self._X[rows].astype(np.float64), x.astype(np.float64)
-        cosines = np.vecdot(near, q) / np.sqrt(np.vecdot(near, near) * np.vecdot(q, q))
-        return np.asarray(np.rint(cosines * 2**24) / 2**24, dtype=np.float32)
+        return exact_cosines(self._X[rows], x)
 
     def _best(self, Q: F32, k: int, width: int, without: list[list[int]]) -> tuple[I64, F32]:
         """The best k among `width` candidates; more where a tie may reach beyond them."""
@@ -133,7 +153,7 @@ class Index:
             best = np.lexsort((near, -cosines))[:k]
             rows[i], similarities[i] = near[best], cosines[best]
         if self.kind == "flat" and width < len(self):
-            loose = np.flatnonzero(floor + _slack(self.dim) >= similarities[:, -1])
+            loose = np.flatnonzero(floor + score_slack(self.dim) >= similarities[:, -1])
             if len(loose):
                 rest = [without[int(i)] for i in loose]
                 rows[loose], similarities[loose] = self._best(Q[loose], k, 4 * width, rest)
@@ -144,7 +164,7 @@ class Index:
         if self.kind == "flat":
             scores, rows = self._faiss.search(Q, width)
             return scores[:, -1], rows
-        wide = _faiss().SearchParametersHNSW(efSearch=max(HNSW["efSearch"], width))
+        wide = load_faiss().SearchParametersHNSW(efSearch=max(HNSW["efSearch"], width))
         scores, rows = self._faiss.search(Q, width, params=wide)
         short = np.flatnonzero((rows < 0).any(axis=1))  # the graph did not reach enough rows
         if len(short):
@@ -156,7 +176,7 @@ class Index:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        faiss, table = _faiss(), io.BytesIO()
+        faiss, table = load_faiss(), io.BytesIO()
         pq.write_table(pa.table({"id": self.ids}), table)
         write_bytes(folder / "ids.parquet", table.getvalue())
         digest = hashlib.sha256()
@@ -188,7 +208,7 @@ class Index:
         """The index in `folder`; one that is absent, damaged or foreign is a `UserError`."""
         import pyarrow.parquet as pq
 
-        faiss, about = _faiss(), _about(folder)
+        faiss, about = load_faiss(), _about(folder)
         for name in _FILES:
             if _checksum(folder / name) != about["sha256"].get(name):
                 raise _unusable(folder, f"{name} is missing or was changed after it was written")
@@ -214,12 +234,19 @@ class Index:
             return False
 
 
-def _faiss() -> Any:
+def load_faiss() -> Any:
     """FAISS, loaded at first use; the types it brings lack what SWIG makes."""
     return importlib.import_module("faiss")
 
 
-def _slack(dim: int) -> float:
+def exact_cosines(X: NDArray[Any], x: F32) -> F32:
+    """Cosines (n,) float32 of x : (dim,) with X : (n, dim), by float64, rounded to 2**-24."""
+    near, q = X.astype(np.float64), x.astype(np.float64)
+    cosines = np.vecdot(near, q) / np.sqrt(np.vecdot(near, near) * np.vecdot(q, q))
+    return np.asarray(np.rint(cosines * 2**24) / 2**24, dtype=np.float32)
+
+
+def score_slack(dim: int) -> float:
     """How far FAISS's float32 score may lie from the cosine (four standard errors of the sum).
 
     Rounding errors of a dot product grow with the root of its length (Higham and Mary, 2019);
@@ -228,7 +255,7 @@ def _slack(dim: int) -> float:
     return float(4 * np.sqrt(dim) * 2.0**-24 + 2e-6)
 
 
-def _unit_rows(X: F32) -> F32:
+def as_unit_rows(X: F32) -> F32:
     """X as (n, dim) contiguous float32 with norms right to 1e-6; those off by 1e-3 are refused."""
     X = np.ascontiguousarray(X, dtype=np.float32)
     if X.ndim != 2 or X.shape[1] == 0:

@@ -1,20 +1,157 @@
-"""`cli search`: the photos of the collection that look most like a given one."""
+"""`cli search`: the photos of the collection that look most like what is asked for."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from embed.collection import load_collection
-from embed.encoder import Choice
-from embed.engine import embed_photos
-from embed.errors import UserError
-from embed.files import sha256
-from embed.ingest import HowToEmbed, open_lane
-from embed.store import EmbeddingStore
-from embed.vectors import load_vectors, open_stores
+import numpy as np
+from numpy.typing import NDArray
+
 from embed.workspace import Workspace
-from retrieval.gallery import Tile, sections_of, write_gallery
-from retrieval.search import open_index, search
+from retrieval.queries import LeftOut, Query, SearchBy, read_queries
+from retrieval.searchable import Searchable
+
+if TYPE_CHECKING:
+    from embed.encoder import Choice
+    from retrieval.gallery import Tile
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+
+_OURS = ("query", "rank", "similarity", "percentile", "same_photo", "folded")
+_FIRST = ("query", "rank", "id", "similarity", "percentile", "file_path", "path", "same_photo")
+_ALSO = 24  # pictures of a query
+_NOT_SAID = ("key", "size", "mtime_ns")
+
+
+@dataclass(frozen=True)
+class Lookalikes:
+    """What a search found.
+
+    ours : by column, a list with one value a hit: query (its name), rank (1 is best), similarity
+        (cosine), percentile (see `similarity_scale`; None where random pairs are no scale for the
+        query), same_photo; with --unique also folded
+    rows : Arrow table of the hits' rows of the collection
+    """
+
+    ours: dict[str, list[Any]]
+    rows: Any
+    queries: list[Query]
+    label: str | None
+    left_out: list[LeftOut] = field(default_factory=list)
+    note: str = ""  # what the percentiles are of
+
+    @property
+    def column_names(self) -> list[str]:
+        """Of a hit, in order: ours, then the collection's. One of our name is `table_…` there."""
+        names = [*self.ours, *self._table_names]
+        first = [name for name in _FIRST if name in names]
+        return [*first, *(name for name in names if name not in _FIRST)]
+
+    def to_pylist(self) -> list[dict[str, Any]]:
+        """The hits, missing values as None. As an Arrow table has it; pandas is not imported."""
+        names = self.column_names
+        table = self.rows.rename_columns(self._table_names).to_pylist()
+        found = []
+        for values, row in zip(zip(*self.ours.values(), strict=True), table, strict=True):
+            hit = row | dict(zip(self.ours, values, strict=True))
+            found.append({name: hit[name] for name in names})
+        return found
+
+    @property
+    def frame(self) -> Any:
+        """The hits as a DataFrame."""
+        import pandas as pd
+
+        table = self.rows.rename_columns(self._table_names).to_pandas()
+        types = {"similarity": "float32", "percentile": "float64"}
+        joined = pd.DataFrame(self.ours).astype(types).join(table)
+        return joined[self.column_names]
+
+    @property
+    def _table_names(self) -> list[str]:
+        return [f"table_{n}" if n in self.ours else n for n in self.rows.column_names]
+
+
+def lookalikes(
+    workspace: Workspace,
+    asked: SearchBy,
+    k: int,
+    encoders: Sequence[str] | None = None,
+    choice: "Choice | None" = None,
+    **narrow: Any,
+) -> Lookalikes:
+    """The `k` hits of every query, best first.
+
+    narrow : which rows may be hits, and which are shown: see `retrieval.narrowing.narrowed_hits`
+    """
+    place = Searchable(workspace, encoders)
+    queries, left_out = read_queries(place, asked, choice)
+    big = place.big
+    ours, rows = (_narrowed if narrow or big else _all)(place, queries, k, **narrow)
+    single = {query.name for query in queries if query.single}
+    ours["percentile"], note = [None] * len(rows), ""
+    if single:
+        note = place.scale.note
+        told = place.scale.percentile(np.array(ours["similarity"], dtype=np.float32)).tolist()
+        pairs = zip(ours["query"], told, strict=True)
+        ours["percentile"] = [p if name in single and p >= 0 else None for name, p in pairs]
+    stale = [big[1].line()] if big and big[1] else []
+    return Lookalikes(ours, rows, queries, place.label, left_out, "; ".join([*stale, note]))
+
+
+def _narrowed(
+    place: Searchable, queries: Sequence[Query], k: int, **narrow: Any
+) -> tuple[dict[str, list[Any]], Any]:
+    import pyarrow as pa
+
+    from retrieval.folding import GROUPED_UP_TO, copy_groups, open_copy_groups
+    from retrieval.narrowing import narrowed_hits
+
+    def vectors(rows: I64) -> F32:
+        return place.row_vectors(rows.tolist())
+
+    if narrow.get("unique") is True and len(place.ids) <= GROUPED_UP_TO:
+        narrow["unique"] = open_copy_groups(
+            place.folder / "copies.npz",
+            place.source,
+            lambda: copy_groups(
+                place.rows, place.vectors(place.keys), place.workspace.facts
+            ).tolist(),
+        )
+    index = place.big[0] if place.big else place.index
+    hits = narrowed_hits(index, place.rows, vectors, queries, k, **narrow)
+    ours = [name for name in _OURS if name in hits and name != "percentile"]
+    table = pa.Table.from_pandas(hits.drop(columns=ours), preserve_index=False)
+    return {name: hits[name].tolist() for name in ours}, table
+
+
+def _all(place: Searchable, queries: Sequence[Query], k: int) -> tuple[dict[str, list[Any]], Any]:
+    """Photos with the very bytes of the query's come first, then the others by cosine and row."""
+    import pyarrow as pa
+
+    own = [[place.row_of[name] for name in query.exclude] for query in queries]
+    copies = [
+        [row for row in place.rows_with(query.key) if row not in rows]
+        for query, rows in zip(queries, own, strict=True)
+    ]
+    most = max(len(a) + len(b) for a, b in zip(copies, own, strict=True))
+    near, cosines = place.index.search(np.stack([query.vector for query in queries]), k + most)
+    ours: dict[str, list[Any]] = {name: [] for name in ("query", "rank", "similarity")}
+    ours["same_photo"], rows = [], []
+    for i, query in enumerate(queries):
+        other = ~np.isin(near[i], own[i] + copies[i])
+        found = [*copies[i], *near[i][other].tolist()][:k]
+        alike = [1.0] * len(copies[i]) + cosines[i][other].tolist()  # the very same vector
+        ours["query"] += [query.name] * len(found)
+        ours["rank"] += range(1, len(found) + 1)
+        ours["similarity"] += alike[:k]
+        ours["same_photo"] += [rank < len(copies[i]) for rank in range(len(found))]
+        rows += found
+    # Arrow's `take` and its arrays of Python values import pandas
+    slices = [place.table.slice(row, 1) for row in rows]
+    return ours, pa.concat_tables(slices or [place.table.slice(0, 0)])
 
 
 def find_lookalikes(
@@ -22,61 +159,47 @@ def find_lookalikes(
     query: str,
     k: int,
     encoders: Sequence[str] | None = None,
-    choice: Choice | None = None,
+    choice: "Choice | None" = None,
     gallery: Path | None = None,
 ) -> tuple[list[dict[str, Any]], str | None]:
     """The `k` hits of a photo's path or a row's id, best first, and the name of the label column.
 
     A row's id wins over a file of the same name. With `gallery` a page is written as well.
     """
-    collection = load_collection(workspace.collection)
-    rows, label = collection.rows, collection.label
-    stores = open_stores(workspace, encoders)
-    keys = rows["key"].tolist()
-    X = load_vectors(stores, keys)
-    ids = rows["id"].tolist()
-    source = sha256("\n".join([*(store.spec.digest for store in stores), *ids, *keys]).encode())
-    index = open_index(workspace.index(tuple(s.spec.name for s in stores)), ids, X, source)
-    own = rows[rows["id"] == query]
-    queries: dict[Any, Tile]
-    if len(own) or not Path(query).exists():
-        hits = search(rows, X, query, k, index=index)  # an unknown id is an error here
-        queries = {query: Tile(own["path"].iloc[0], _label_of(own, label), name=query)}
-    else:
-        x, key = _encoded(workspace, Path(query), stores, choice)
-        hits = search(rows, X, x, k, key, index)
-        queries = {0: Tile(str(Path(query).absolute()), name=query)}
+    found = lookalikes(workspace, SearchBy([query]), k, encoders, choice)
     if gallery is not None:
-        sections = sections_of(hits, queries, label)
-        write_gallery(gallery, f"Look-alikes of {Path(query).name}", sections, label=label or "")
-    return [_plain(hit) for hit in hits.to_dict("records")], label
+        from retrieval.gallery import sections_of, write_gallery
+
+        tiles, also = query_tiles(found.queries), also_tiles(found.queries)
+        sections = sections_of(found, tiles, found.label, also)
+        title = f"Look-alikes of {Path(query).name}"
+        write_gallery(gallery, title, sections, label=found.label or "")
+    names = [name for name in found.column_names if name not in ("query", *_NOT_SAID)]
+    hits = [
+        {name: hit[name] for name in names} | {"similarity": round(hit["similarity"], 6)}
+        for hit in found.to_pylist()
+    ]
+    return hits, found.label
 
 
-def _encoded(
-    workspace: Workspace, photo: Path, stores: Sequence[EmbeddingStore], choice: Choice | None
-) -> tuple[Any, str]:
-    """The query's vector and key; the vector goes to the store, so asking again is free."""
-    if photo.is_dir():
-        raise UserError(f"{photo} is a folder. `cli search` takes one photo, or the id of a row.")
-    how = HowToEmbed(choice or Choice())
-    lanes = [open_lane(workspace, store.spec.source, how) for store in stores]
-    done = embed_photos([str(photo)], lanes)
-    if done.problems:
-        raise UserError(f"{photo} cannot be read: {done.problems[str(photo)]}.")
-    return load_vectors([lane.store for lane in lanes], done.keys)[0], done.keys[0]
+def query_tiles(queries: Sequence[Query]) -> "dict[str, Tile]":
+    """A tile for every query by its name, for `gallery.sections_of`."""
+    return {query.name: _tile(query, query.name) for query in queries}
 
 
-def _label_of(own: Any, label: str | None) -> str | None:
-    value = own[label].iloc[0] if label else None
-    return value if isinstance(value, str) else None
-
-
-def _plain(hit: dict[str, Any]) -> dict[str, Any]:
-    """A hit as JSON takes it: NA is None."""
-    import pandas as pd
-
+def also_tiles(queries: Sequence[Query]) -> "dict[str, list[Tile]]":
+    """What else a query is made of, at most `_ALSO` tiles."""
     return {
-        name: None if pd.isna(value) else round(value, 6) if name == "similarity" else value
-        for name, value in hit.items()
-        if name not in ("query", "key", "size", "mtime_ns")
+        query.name: [
+            _tile(part, part.name, caption)
+            for caption, parts in (("together with", query.plus), ("less like", query.minus))
+            for part in parts
+        ][:_ALSO]
+        for query in queries
     }
+
+
+def _tile(query: Query, name: str, caption: str = "") -> "Tile":
+    from retrieval.gallery import Tile
+
+    return Tile(query.path, query.label, caption=caption, name=name, box=query.box)

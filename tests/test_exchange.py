@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import h5py
@@ -11,19 +12,23 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from conftest import COLOURS, photo
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from embed import exchange
 from embed.encoders import open_encoder
 from embed.errors import UserError
 from embed.exchange import FORMS, export
 from embed.files import sha256
-from embed.imports import import_vectors
+from embed.fvecs import read_vecs, write_vecs
+from embed.imports import import_vectors, made_key
 from embed.store import EmbeddingStore
 from embed.verify import store_info, verify
 
 DIM = 12
 SPEC = replace(open_encoder("pixels").spec, dim=DIM)
 N = 40
+LETTERS = st.characters(codec="utf-8", exclude_characters="\0")
 
 
 def unit(X: np.ndarray) -> np.ndarray:
@@ -147,7 +152,7 @@ def test_a_photo_without_a_vector_leaves_nothing_behind(
 ) -> None:
     more = pd.concat([ROWS, ROWS.head(1).assign(id="new", key="ab" * 32)], ignore_index=True)
     with pytest.raises(UserError, match="have no 'pixels' embedding"):
-        export(store, more, tmp_path / "x", form)
+        export(store, more, tmp_path / "x.fvecs", form)
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
@@ -159,10 +164,13 @@ def test_an_unknown_form(store: EmbeddingStore, tmp_path: Path) -> None:
 # ---- import
 
 
-@pytest.mark.parametrize("form", ["clip-retrieval", "parquet", "npy"])
+ENDINGS = {"parquet": "parquet", "ann-benchmarks": "hdf5", "fvecs": "fvecs"}
+
+
+@pytest.mark.parametrize("form", [*sorted(set(FORMS) - {"csv"}), "npy"])
 def test_import_of_an_export_is_the_same(form: str, store: EmbeddingStore, tmp_path: Path) -> None:
     """Bit for bit, and for the keys that went out."""
-    to, table = tmp_path / ("x.parquet" if form == "parquet" else "x"), None
+    to, table = tmp_path / (f"x.{ENDINGS[form]}" if form in ENDINGS else "x"), None
     if form == "npy":
         to, table = tmp_path / "x.npy", tmp_path / "x.csv"
         np.save(to, X)
@@ -271,3 +279,79 @@ def test_a_table_that_names_no_photos(folder: Path, tmp_path: Path) -> None:
         import_vectors(tmp_path / "s", "theirs", tmp_path / "v.npy")
     with pytest.raises(UserError, match=r"img_emb_0\.npy"):
         import_vectors(tmp_path / "s", "theirs", folder)
+
+
+def test_fvecs_keep_their_ids_beside(store: EmbeddingStore, tmp_path: Path) -> None:
+    exported = export(store, ROWS, tmp_path / "x.fvecs", "fvecs")
+    assert exported.notes == ["their ids are in x.ids.parquet: keep the two files together"]
+    np.testing.assert_array_equal(read_vecs(tmp_path / "x.fvecs"), X)
+    assert exported.bytes == sum(path.stat().st_size for path in tmp_path.glob("x.*"))
+    assert pd.read_parquet(tmp_path / "x.ids.parquet")["id"].tolist() == ROWS["id"].tolist()
+    ROWS.head(N - 1).to_parquet(tmp_path / "x.ids.parquet")
+    with pytest.raises(UserError, match=r"40 vectors and .* 39 rows"):
+        import_vectors(tmp_path / "s", "x", tmp_path / "x.fvecs")
+    (tmp_path / "x.ids.parquet").unlink()
+    done = import_vectors(tmp_path / "s", "x", tmp_path / "x.fvecs")
+    assert "their keys are made from their ids (x-0, …)" in done.notes[0]
+    found = EmbeddingStore.open(tmp_path / "s").load([made_key(f"x-{i}") for i in range(N)])
+    np.testing.assert_array_equal(found, X)
+
+
+def test_ids_of_another_file_are_not_overwritten(store: EmbeddingStore, tmp_path: Path) -> None:
+    (tmp_path / "x.ids.parquet").write_text("a user's file")
+    for name in ("x.fvecs", "x.vectors"):
+        with pytest.raises(UserError, match=r"there already|end in \.fvecs"):
+            export(store, ROWS, tmp_path / name, "fvecs")
+    assert (tmp_path / "x.ids.parquet").read_text() == "a user's file"
+
+
+def test_bvecs_become_unit_vectors(tmp_path: Path) -> None:
+    B = np.random.default_rng(0).integers(0, 256, (5, 4))
+    write_vecs(tmp_path / "x.bvecs", [B])
+    done = import_vectors(tmp_path / "s", "x", tmp_path / "x.bvecs")
+    assert done.scaled == 5
+    found = EmbeddingStore.open(tmp_path / "s").load([made_key(f"x-{i}") for i in range(5)])
+    np.testing.assert_allclose(found, unit(B), atol=1e-6)
+
+
+def test_parts_of_a_clip_retrieval_folder(
+    store: EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts are said to be left out; a part without its other half is no folder of theirs."""
+    monkeypatch.setattr(exchange, "ROWS_A_SHARD", 20)
+    export(store, ROWS, tmp_path / "x", "clip-retrieval")
+    (tmp_path / "x/text_emb").mkdir()
+    np.save(tmp_path / "x/text_emb/text_emb_0.npy", X)
+    done = import_vectors(tmp_path / "s", "x", tmp_path / "x")
+    assert done.rows == N
+    assert done.notes == ["text_emb is there too (1 files): vectors of texts are not taken"]
+    with pytest.raises(UserError, match="leave --table out"):
+        import_vectors(tmp_path / "s", "x", tmp_path / "x", tmp_path / "t.csv")
+    (tmp_path / "x/img_emb/img_emb_1.npy").rename(tmp_path / "x/img_emb/other.npy")
+    with pytest.raises(UserError, match=r"no img_emb/img_emb_1\.npy: a part is missing"):
+        import_vectors(tmp_path / "s", "x", tmp_path / "x")
+    (tmp_path / "x/img_emb/other.npy").rename(tmp_path / "x/img_emb/img_emb_1.npy")
+    (tmp_path / "x/metadata/metadata_1.parquet").unlink()
+    with pytest.raises(UserError, match="There is no table"):
+        import_vectors(tmp_path / "s", "x", tmp_path / "x")
+
+
+@given(data=st.data(), form=st.sampled_from(sorted(set(FORMS) - {"csv"})))
+@settings(deadline=None, max_examples=30)
+def test_any_vectors_come_back_under_their_keys(data: st.DataObject, form: str) -> None:
+    n, dim = data.draw(st.integers(2, 12)), data.draw(st.integers(1, 9))
+    names = data.draw(st.lists(st.text(LETTERS), min_size=n, max_size=n))
+    V = unit(np.random.default_rng(data.draw(st.integers(0, 99))).normal(size=(n, dim)))
+    rows = pd.DataFrame({"id": [f"{i} {name}" for i, name in enumerate(names)]})
+    rows = rows.assign(path=rows["id"], file_path=rows["id"])
+    rows["key"] = [sha256(bytes([i])) for i in range(n)]
+    with TemporaryDirectory() as place:
+        here = Path(place)
+        made = EmbeddingStore.open(here / "s", replace(SPEC, dim=dim))
+        made.append(rows["key"].tolist(), V)
+        to = here / f"x.{ENDINGS.get(form, 'folder')}"
+        export(made, rows, to, form)
+        done = import_vectors(here / "again", "again", to)
+        assert (done.rows, done.problems, done.scaled) == (n, [], 0)
+        found = EmbeddingStore.open(here / "again").load(rows["key"].tolist())
+        np.testing.assert_array_equal(found, V)

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from retrieval.boxes import Box
 from retrieval.gallery import Section, Tile, sections_of, write_gallery
 
 VOID = {"meta", "img", "wbr", "link", "br"}
@@ -25,8 +26,8 @@ class Page(HTMLParser):
 
     def __init__(self, path):
         super().__init__()
-        self.tiles, self.images, self.open, self.tags = [], [], [], []
-        self.title = ""
+        self.tiles, self.links, self.open, self.tags = [], [], [], []
+        self.title, self.depth = "", 0
         self.source = path.read_text(encoding="utf-8")
         self.feed(self.source)
         self.close()
@@ -37,16 +38,21 @@ class Page(HTMLParser):
         self.tags.append((tag, attributes))
         if tag not in VOID:
             self.open.append(tag)
-        if tag == "a":
-            self.tiles.append({"href": attributes["href"], "text": "", "image": None})
+        if tag == "a" and attributes.get("class") != "tile":
+            self.links.append(attributes["href"])
+        if attributes.get("class") == "tile":
+            self.tiles.append({"href": attributes.get("href"), "text": "", "image": None})
+            self.depth = len(self.open)
         if tag == "img":
             self.tiles[-1]["image"] = attributes
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+        if len(self.open) < self.depth:
+            self.depth = 999  # the tile is over
 
     def handle_data(self, data):
-        if "a" in self.open:
+        if self.tiles and len(self.open) > self.depth:
             self.tiles[-1]["text"] += data + " "
         if "title" in self.open:
             self.title += data
@@ -200,6 +206,7 @@ def test_sections_of_hits(tmp_path):
     hits = pd.DataFrame(
         {
             "query": ["q", "q", "q", "other"],
+            "rank": [1, 2, 3, 1],
             "similarity": np.array([1, 0.9, 0.8, 0.7], dtype=np.float32),
             "same_photo": [True, False, False, False],
             "path": ["/p/0", "/p/1", "/p/2", "/p/3"],
@@ -218,3 +225,82 @@ def test_sections_of_hits(tmp_path):
     assert all(
         tile.label is None for section in sections_of(hits, queries) for tile in section.tiles
     )
+
+
+@pytest.fixture
+def hits():
+    return pd.DataFrame(
+        {
+            "query": ["q", "q", "q"],
+            "rank": [13, 14, 15],
+            "similarity": np.array([1, 0.9, 0.8], dtype=np.float32),
+            "same_photo": [True, False, False],
+            "path": ["/p/0", "/p/1", "/p/2"],
+            "file_path": ["0", "1", "2"],
+            "percentile": [100.0, 99.987, np.nan],
+            "folded": [0, 3, 1234],
+        }
+    )
+
+
+def test_percentile_and_folded_copies_are_said(hits, tmp_path):
+    write_gallery(tmp_path / "p.html", "t", sections_of(hits, {"q": Tile("/q")}))
+    _, first, second, third = Page(tmp_path / "p.html").tiles
+    for tile, rank in zip((first, second, third), (13, 14, 15), strict=True):  # a second page
+        assert f" {rank} cosine" in tile["text"]
+    assert "over 100.00% of pairs" in first["text"]
+    assert "alike" not in first["text"]
+    assert "over 99.98% of pairs" in second["text"]  # not rounded up to all pairs
+    assert "+3 alike" in second["text"]
+    assert "of pairs" not in third["text"]
+    assert "+1,234 alike" in third["text"]
+
+
+def test_words_stand_where_the_query_has_no_photo(hits, tmp_path):
+    queries = {"q": Tile(None, name=f"a cat {HOSTILE}", caption="in words")}
+    minus = {"q": [Tile(None, name="a dog", caption="minus")]}
+    write_gallery(tmp_path / "p.html", "t", sections_of(hits, queries, also=minus))
+    page = Page(tmp_path / "p.html")
+    query, also, *found = page.tiles
+    assert (query["href"], query["image"]) == (None, None)
+    assert f"a cat {HOSTILE}" in query["text"]
+    assert re.search(r"a dog .*Query .*minus", also["text"])
+    assert len(found) == 3
+    assert not any(tag == "img" for tag, _ in page.tags)
+
+
+def test_several_queries_have_a_table_of_contents(hits, tmp_path):
+    write_gallery(tmp_path / "one.html", "t", sections_of(hits, {"q": Tile("/q")}))
+    assert Page(tmp_path / "one.html").links == []
+    queries = {"q": Tile("/photos/q.jpg"), "none": Tile(None, name="no <b>hit</b>")}
+    write_gallery(tmp_path / "two.html", "t", sections_of(hits, queries))
+    page = Page(tmp_path / "two.html")
+    assert page.links == ["#main", "#q1", "#q2"]
+    assert [a["id"] for tag, a in page.tags if tag == "section"] == ["q1", "q2"]
+    assert [a["aria-label"] for tag, a in page.tags if tag == "section"] == [
+        "q.jpg", "no <b>hit</b>",
+    ]  # fmt: skip
+    assert "3 hits" in page.source
+    assert "0 hits" in page.source
+    assert "No hits." in page.source
+
+
+@pytest.mark.parametrize(
+    ("box", "place"),
+    [
+        (Box(0.25, 0.5, 0.5, 0.5), [64, 64, 128, 64]),
+        (Box(160, 0, 320, 80), [64, 0, 128, 32]),  # pixels of a photo of 640 × 320
+        (Box(320, 160, 9000, 9000), [128, 64, 128, 64]),
+    ],
+    ids=["shares", "pixels", "beyond"],
+)
+def test_the_part_that_was_asked_for_is_drawn_on_the_thumbnail(box, place, colours, tmp_path):
+    write_gallery(tmp_path / "p.html", "t", [Section(Tile(str(colours[0]), box=box), [])])
+    page = Page(tmp_path / "p.html")
+    (svg,) = (a for tag, a in page.tags if tag == "svg")
+    assert svg["viewbox"] == "0 0 256 128"
+    for rect in (a for tag, a in page.tags if tag == "rect"):
+        assert [float(rect[name]) for name in ("x", "y", "width", "height")] == place
+    gone = Tile(str(tmp_path / "gone.jpg"), box=box)
+    write_gallery(tmp_path / "gone.html", "t", [Section(gone, [])])
+    assert not any(tag == "svg" for tag, _ in Page(tmp_path / "gone.html").tags)

@@ -1,4 +1,4 @@
-"""How the page of an inspection looks: sections of items, photos beside those that tell."""
+"""How a page of findings looks: sections of items, photos beside those that tell."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
