@@ -389,6 +389,7 @@ def fit_command(
 ) -> None:
     """Fit heads, with honest out-of-fold figures."""
     from classify.fit import Request, fit
+    from classify.tables import bracketed
 
     request = Request(
         heads=tuple(head or ["all"]),
@@ -415,8 +416,8 @@ def fit_command(
             return
         took = "as before" if fitted.reused else f"{seconds['folds'] + seconds['fit']:.1f} s"
         print(
-            f"{fitted.run.name}: macro-F1 {interval(figures['macro_f1'])}, "
-            f"accuracy {interval(figures['accuracy'])}, {took}",
+            f"{fitted.run.name}: macro-F1 {bracketed(figures['macro_f1'])}, "
+            f"accuracy {bracketed(figures['accuracy'])}, {took}",
             flush=True,
         )
         say(fitted.notes)
@@ -841,7 +842,7 @@ def search_command(
     """Find the photos that look most alike."""
     from retrieval.boxes import Box
     from retrieval.hit_forms import show_hits, write_out
-    from retrieval.lookalikes import lookalikes
+    from retrieval.lookalikes import lookalikes, write_lookalikes
     from retrieval.queries import SearchBy
     from retrieval.standard_input import listed
 
@@ -867,7 +868,7 @@ def search_command(
     several, screen = len(found.queries) > 1, sys.stdout.isatty()
     write_out(show_hits(found, form, found.label, several=several, null=null, screen=screen))
     if gallery:
-        write_search_gallery(gallery, found)
+        write_lookalikes(gallery, found)
     if form == "table":
         say([found.note] if found.note else [])
         print(f"Gallery: {gallery}" if gallery else "", end="\n" if gallery else "")
@@ -877,19 +878,6 @@ def search_command(
         print(f"{len(found.left_out):,} of what was asked for left out in all", file=sys.stderr)
     if found.left_out and strict:
         raise typer.Exit(1)
-
-
-def write_search_gallery(page: Path, found: Any) -> None:
-    from retrieval.gallery import sections_of, write_gallery
-    from retrieval.lookalikes import also_tiles, query_tiles
-
-    first = found.queries[0].name
-    title = f"Look-alikes of {Path(first).name}"
-    if len(found.queries) > 1:
-        title += f" and {len(found.queries) - 1} more"
-    tiles, also = query_tiles(found.queries), also_tiles(found.queries)
-    sections = sections_of(found, tiles, found.label, also)
-    write_gallery(page, title, sections, label=found.label or "")
 
 
 @app.command("duplicates", epilog="Example: cli duplicates --against new-photos")
@@ -1366,14 +1354,6 @@ def write_or_print(text: str, output: Path | None) -> None:
 
 def number(text: str) -> int | None:
     return None if text == "auto" else int(text)
-
-
-def interval(value: Sequence[float | None]) -> str:
-    """A figure with its interval; some photos give no figure, or one without an interval."""
-    middle, low, high = (None if v is None or v != v else f"{v:.3f}" for v in value)
-    if middle is None:
-        return "none"
-    return middle if low is None or high is None else f"{middle} [{low}, {high}]"
 
 
 def print_json(value: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from classify.dataset import Dataset
 from embed.prompts import COMMON, NAMINGS, RANKS, prompt
 from embed.spec import EncoderSpec
-from embed.texts import text_vectors
+from embed.texts import knows_words, text_vectors
 from embed.workspace import Workspace
 
 
@@ -64,9 +64,3 @@ def prompts(taxon: Mapping[str, str]) -> list[str]:
     if not set(taxon) & set(RANKS[-2:]):
         forms = [form for form in forms if "scientific" not in form]
     return list(dict.fromkeys(prompt(taxon, form) for form in forms))
-
-
-def knows_words(spec: EncoderSpec) -> bool:
-    """Whether texts can be compared with vectors of this encoder."""
-    plain = spec.pooling == "avg" and spec.join == "mean"
-    return spec.library.startswith("open_clip") and plain

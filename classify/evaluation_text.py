@@ -1,11 +1,10 @@
 """What `cli evaluate` prints: the figures of one run on one screen."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from classify.evaluate import Evaluation
-
-Figure = Sequence[float | None]
+from classify.tables import bracketed
 
 SHOWN = 5
 
@@ -14,45 +13,38 @@ def lines(found: Evaluation) -> Iterator[str]:
     """A line each; what was not asked for or has no figure is left out."""
     yield f"{found.run.name} on {found.photos:,} {found.part} photos, 95% intervals:"
     for name, value in found.figures.items():
-        yield f"  {name:18} {interval(value)}"
+        yield f"  {name:18} {bracketed(value)}"
     yield from _sizes(found.reports["sizes"])
     yield from _ranks(found.reports["ranks"])
     yield from _sureness(found.reports["calibration"])
     yield from _errors(found)
     yield from _robustness(found.reports.get("robustness", {}))
     if unknown := found.reports.get("unknown"):
-        yield f"Classes it never saw: AUROC {interval(unknown['scores'][unknown['best']]['auroc'])}"
+        best = unknown["scores"][unknown["best"]]
+        yield f"Classes it never saw: AUROC {bracketed(best['auroc'])}"
         yield f"  {unknown['rule']}"
-
-
-def interval(value: Figure, per_cent: bool = False) -> str:
-    """A figure with its interval; some photos give no figure, or one without an interval."""
-    shown = [None if v is None or v != v else f"{v:.1%}" if per_cent else f"{v:.3f}" for v in value]
-    if shown[0] is None:
-        return "none"
-    return shown[0] + ("" if None in shown else f" [{shown[1]}, {shown[2]}]")
 
 
 def _sizes(sizes: Mapping[str, Any]) -> Iterator[str]:
     if len(sizes) > 1:
-        said = [f"{name} {interval(one['macro_f1'])}" for name, one in sizes.items()]
+        said = [f"{name} {bracketed(one['macro_f1'])}" for name, one in sizes.items()]
         yield f"Macro-F1 of classes by their training photos: {', '.join(said)}"
 
 
 def _ranks(ranks: Mapping[str, Any]) -> Iterator[str]:
     if len(ranks["ranks"]) < 2:
         return
-    said = [f"{one['rank']} {interval(one['accuracy'])}" for one in ranks["ranks"]]
+    said = [f"{one['rank']} {bracketed(one['accuracy'])}" for one in ranks["ranks"]]
     yield f"Accuracy by rank: {', '.join(said)}"
     sure = ranks["confident"]
     at = [f"{one['photos']:,} {one['rank']}" for one in sure["answers"] if one["photos"]]
     yield (
         f"Answers at the finest rank that is at least {sure['threshold']:.0%} sure: "
-        f"{', '.join(at)}; right {interval(sure['correct'], per_cent=True)}"
+        f"{', '.join(at)}; right {bracketed(sure['correct'], per_cent=True)}"
     )
     met = [f"{rank} {n:,}" for rank, n in ranks["severity"]["errors_by_common_ancestor"].items()]
     if met:
-        mistake = interval(ranks["severity"]["average_mistake"])
+        mistake = bracketed(ranks["severity"]["average_mistake"])
         yield f"Errors by the rank that unites them with the truth: {', '.join(met)}"
         yield f"Ranks that an error is off: {mistake}"
 
@@ -62,17 +54,17 @@ def _sureness(found: Mapping[str, Any]) -> Iterator[str]:
     helped = (
         "no recalibration does better out of fold"
         if best == "none"
-        else f"{best} {interval(methods[best]['ece'])}"
+        else f"{best} {bracketed(methods[best]['ece'])}"
     )
-    yield f"Calibration error {interval(methods['none']['ece'])}; {helped}"
+    yield f"Calibration error {bracketed(methods['none']['ece'])}; {helped}"
     at = {one["coverage"]: one for one in found["risk_coverage"]["at"]}
     if 0.8 in at:
-        yield f"Errors among the surest 80% of answers: {interval(at[0.8]['risk'], per_cent=True)}"
+        yield f"Errors among the surest 80% of answers: {bracketed(at[0.8]['risk'], per_cent=True)}"
     for one in found["conformal"]:
         if one["method"] == "lac" and one["level"] == 0.9:
             yield (
                 f"Sets of classes that are to hold the right one in 90%: they do in "
-                f"{interval(one['coverage'], per_cent=True)}, with {interval(one['mean_size'])} "
+                f"{bracketed(one['coverage'], per_cent=True)}, with {bracketed(one['mean_size'])} "
                 "classes"
             )
 
@@ -99,6 +91,6 @@ def _errors(found: Evaluation) -> Iterator[str]:
 def _robustness(found: Mapping[str, Any]) -> Iterator[str]:
     for one in found.get("perturbations", ()):
         yield (
-            f"Photos {one['name']}: accuracy {interval(one['figures']['accuracy'])}, "
-            f"change {interval(one['difference']['accuracy'])}"
+            f"Photos {one['name']}: accuracy {bracketed(one['figures']['accuracy'])}, "
+            f"change {bracketed(one['difference']['accuracy'])}"
         )

@@ -18,6 +18,7 @@ from classify.outcomes import Outcomes
 from classify.runs import Predictions
 from classify.splits import make_folds
 from classify.stratify import Ints
+from classify.tables import bracketed
 from embed.errors import UserError
 from embed.files import sha256, write_json
 from embed.words import counted
@@ -106,7 +107,7 @@ class LeakReport:
         )
         for name in METRICS:
             shown = (self.random[name], self.held_out[name], self.difference[name])
-            random, held_out, apart = (_three(*one) for one in shown)
+            random, held_out, apart = map(bracketed, shown)
             yield f"{name:<9} random {random}  held out {held_out}  difference {apart}"
         yield self.sentence
         if self.not_testable:
@@ -263,7 +264,3 @@ def _notes(known: NDArray[np.bool_], by: str, groups: int) -> Iterator[str]:
         yield f"{counted(lone, 'photo')} without a {by}: in training, not scored"
     if groups < FEW_GROUPS:
         yield (f"only {groups} groups: an interval over so few is too narrow, take it as a hint")
-
-
-def _three(value: float, low: float, high: float) -> str:
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"

@@ -17,6 +17,7 @@ from classify.outcomes import F64, Outcomes
 from classify.power_law import outlook
 from classify.runs import Predictions
 from classify.stratify import per_class_subset
+from classify.tables import bracketed
 from embed.errors import UserError
 from embed.files import sha256, write_json
 from embed.words import counted
@@ -77,8 +78,8 @@ class Curve:
         for p in self.points:
             size = "all" if p.photos_per_class is None else f"{p.photos_per_class:,}"
             yield (
-                f"{size:>5} a class ({p.photos:,.0f} photos)  macro-F1 {_three(p.macro_f1)}  "
-                f"accuracy {_three(p.accuracy)}"
+                f"{size:>5} a class ({p.photos:,.0f} photos)  macro-F1 {bracketed(p.macro_f1)}  "
+                f"accuracy {bracketed(p.accuracy)}"
             )
         yield self.sentence
         yield from self.notes
@@ -212,11 +213,6 @@ def _joined(train: Dataset, parts: Sequence[Predictions]) -> Predictions:
         P=np.vstack([part.P for part in parts])[order],
         classes=parts[0].classes,
     )
-
-
-def _three(figure: tuple[float, float, float]) -> str:
-    value, low, high = figure
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _notes(points: Sequence[Point], beyond: Sequence[int], largest: int) -> Iterator[str]:

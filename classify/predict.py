@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.class_texts import knows_words
 from classify.confident import confident_answers
 from classify.conformal import Conformal
 from classify.model import Model
@@ -23,7 +22,7 @@ from embed.encoder import Choice
 from embed.engine import Lane, embed_photos, readable_or_error
 from embed.errors import UserError
 from embed.ingest import HowToEmbed, open_lane, unreadable, write_skipped
-from embed.texts import text_vectors
+from embed.texts import knows_words, text_vectors
 from embed.vectors import load_vectors
 from embed.workspace import Workspace
 

@@ -141,3 +141,11 @@ def _cells(table: Table, cell: Any) -> list[list[str]]:
         [cell(text, (r, c) in table.bold) for c, text in enumerate(row)]
         for r, row in enumerate(table.rows)
     ]
+
+
+def bracketed(value: Sequence[float | None], per_cent: bool = False) -> str:
+    """A figure with its interval; some photos give no figure, or one without an interval."""
+    shown = [None if v is None or v != v else f"{v:.1%}" if per_cent else f"{v:.3f}" for v in value]
+    if shown[0] is None:
+        return "none"
+    return shown[0] + ("" if None in shown else f" [{shown[1]}, {shown[2]}]")

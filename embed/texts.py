@@ -91,3 +91,9 @@ def _encoded(folder: Path, image: EncoderSpec, texts: dict[str, str]) -> Embeddi
     missing = store.missing(list(texts))
     store.append(missing, encoder.encode([texts[key] for key in missing]), "torch, cpu, fp32")
     return store
+
+
+def knows_words(spec: EncoderSpec) -> bool:
+    """Whether texts can be compared with vectors of this encoder."""
+    plain = spec.pooling == "avg" and spec.join == "mean"
+    return spec.library.startswith("open_clip") and plain

@@ -22,7 +22,6 @@ I64 = NDArray[np.int64]
 _OURS = ("query", "rank", "similarity", "percentile", "same_photo", "folded")
 _FIRST = ("query", "rank", "id", "similarity", "percentile", "file_path", "path", "same_photo")
 _ALSO = 24  # pictures of a query
-_NOT_SAID = ("key", "size", "mtime_ns")
 
 
 @dataclass(frozen=True)
@@ -154,32 +153,16 @@ def _all(place: Searchable, queries: Sequence[Query], k: int) -> tuple[dict[str,
     return ours, pa.concat_tables(slices or [place.table.slice(0, 0)])
 
 
-def find_lookalikes(
-    workspace: Workspace,
-    query: str,
-    k: int,
-    encoders: Sequence[str] | None = None,
-    choice: "Choice | None" = None,
-    gallery: Path | None = None,
-) -> tuple[list[dict[str, Any]], str | None]:
-    """The `k` hits of a photo's path or a row's id, best first, and the name of the label column.
+def write_lookalikes(page: Path, found: Lookalikes) -> None:
+    """Write the queries beside their hits as one page with thumbnails."""
+    from retrieval.gallery import sections_of, write_gallery
 
-    A row's id wins over a file of the same name. With `gallery` a page is written as well.
-    """
-    found = lookalikes(workspace, SearchBy([query]), k, encoders, choice)
-    if gallery is not None:
-        from retrieval.gallery import sections_of, write_gallery
-
-        tiles, also = query_tiles(found.queries), also_tiles(found.queries)
-        sections = sections_of(found, tiles, found.label, also)
-        title = f"Look-alikes of {Path(query).name}"
-        write_gallery(gallery, title, sections, label=found.label or "")
-    names = [name for name in found.column_names if name not in ("query", *_NOT_SAID)]
-    hits = [
-        {name: hit[name] for name in names} | {"similarity": round(hit["similarity"], 6)}
-        for hit in found.to_pylist()
-    ]
-    return hits, found.label
+    title = f"Look-alikes of {Path(found.queries[0].name).name}"
+    if len(found.queries) > 1:
+        title += f" and {len(found.queries) - 1} more"
+    tiles, also = query_tiles(found.queries), also_tiles(found.queries)
+    sections = sections_of(found, tiles, found.label, also)
+    write_gallery(page, title, sections, label=found.label or "")
 
 
 def query_tiles(queries: Sequence[Query]) -> "dict[str, Tile]":

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from embed.errors import UserError
 from embed.prompts import COMMON, prompt
-from embed.texts import text_vectors
+from embed.texts import knows_words, text_vectors
 from retrieval.searchable import Searchable
 
 F32 = NDArray[np.float32]
@@ -28,7 +28,7 @@ def text_prompt(text: str) -> str:
 
 def text_rows(place: Searchable, prompts: Sequence[str]) -> F32:
     """(len(prompts), dim) float32 unit rows; zero in the columns of encoders of pictures alone."""
-    if not any(spec.library.startswith("open_clip") for spec in place.specs):
+    if not any(map(knows_words, place.specs)):
         names = ", ".join(spec.name for spec in place.specs)
         raise UserError(
             f"--text needs an encoder that knows words, and {names} knows pictures only. Run "
@@ -37,7 +37,7 @@ def text_rows(place: Searchable, prompts: Sequence[str]) -> F32:
         )
     blocks = [
         text_vectors(place.workspace, spec.source, prompts)
-        if spec.library.startswith("open_clip")
+        if knows_words(spec)
         else np.zeros((len(prompts), spec.dim), dtype=np.float32)
         for spec in place.specs
     ]

@@ -1,6 +1,7 @@
 """What one can search by: every way to ask gives the vector that is asked for."""
 
 import io
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -24,8 +25,9 @@ from embed.workspace import Workspace
 from retrieval import query_texts
 from retrieval.boxes import Box
 from retrieval.flat_file import FlatFile
+from retrieval.hit_forms import show_hits
 from retrieval.index import Index
-from retrieval.lookalikes import also_tiles, find_lookalikes, lookalikes, query_tiles
+from retrieval.lookalikes import also_tiles, lookalikes, query_tiles, write_lookalikes
 from retrieval.queries import Query, SearchBy, combined, read_queries
 from retrieval.query_texts import text_prompt, text_rows
 from retrieval.search import search
@@ -430,10 +432,12 @@ def test_percentiles_are_of_this_collection(workspace: Workspace) -> None:
     assert (workspace.index(("pixels",)) / "similarity_scale.npz").exists()
 
 
-def test_find_lookalikes_gives_plain_hits(workspace: Workspace, tmp_path: Path) -> None:
-    hits, label = find_lookalikes(workspace, CAT, 3, gallery=tmp_path / "page.html")
-    assert label == "family"
-    assert set(hits[0]) == {
+def test_hits_are_plain_and_make_a_page(workspace: Workspace, tmp_path: Path) -> None:
+    found = lookalikes(workspace, SearchBy([CAT]), 3)
+    write_lookalikes(tmp_path / "page.html", found)
+    assert found.label == "family"
+    hit = json.loads(show_hits(found, "json"))[0]
+    assert set(hit) == {
         "rank", "id", "similarity", "percentile", "file_path", "path", "same_photo", "family"
     }  # fmt: skip
     assert (tmp_path / "page.html").read_text().count("data:image/jpeg;base64") == 4
