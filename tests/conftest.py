@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ import cli
 from classify.base import unit_rows
 
 SHARED = os.environ.get("FAMILIA_SHARED")
+CHROMIUM = shutil.which("chromium")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
 needs_shared = pytest.mark.skipif(not SHARED, reason="FAMILIA_SHARED is not set")
 
 
@@ -110,3 +113,41 @@ def bioclip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     return folder
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Any:
+    """A browser; the test is skipped where playwright is not installed."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(chromium: Any, page_file: Any, request: pytest.FixtureRequest) -> Any:
+    """The page, opened from disk with every other request refused and counted.
+
+    A module may say in `READY` what to wait for.
+    """
+    context = chromium.new_context(**getattr(request, "param", {}))
+    tab = context.new_page()
+    trouble: list[str] = []
+    tab.on("console", lambda message: trouble.append(message.text))
+    tab.on("pageerror", lambda error: trouble.append(str(error)))
+
+    def guard(route: Any) -> None:
+        if route.request.url == page_file.as_uri():
+            route.continue_()
+        else:
+            trouble.append(f"asked for {route.request.url}")
+            route.abort()
+
+    tab.route("**/*", guard)
+    tab.goto(page_file.as_uri())
+    tab.wait_for_selector(getattr(request.module, "READY", "body"))
+    yield tab
+    assert tab.evaluate("window.hit") is None
+    assert trouble == []
+    context.close()

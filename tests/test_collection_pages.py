@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import COLOURS, photo
+from conftest import COLOURS, needs_chromium, photo
 
 import cli
 from classify.cluster_report import cluster_collection
@@ -13,8 +13,7 @@ from classify.pick import pick
 from embed.workspace import Workspace
 from retrieval.duplicates import find_duplicates
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
+pytestmark = needs_chromium
 HOSTILE = "<img src=x onerror='window.hit=1'>&"
 PAGES = ("duplicates/duplicates", "outliers/outliers", "cluster/cluster", "pick/pick")
 
@@ -38,19 +37,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize("page", PAGES)
-def test_the_page_is_whole_and_nothing_hostile_runs(browser, folder, page):
+def test_the_page_is_whole_and_nothing_hostile_runs(chromium, folder, page):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    tab = browser.new_page(viewport={"width": 390, "height": 800})
+    tab = chromium.new_page(viewport={"width": 390, "height": 800})
     said, asked = [], []
     tab.on("console", lambda message: said.append(message.text))
     tab.on("pageerror", lambda error: said.append(str(error)))
@@ -66,8 +56,8 @@ def test_the_page_is_whole_and_nothing_hostile_runs(browser, folder, page):
     tab.close()
 
 
-def test_the_copy_stands_beside_the_photo_to_keep(browser, folder):
-    tab = browser.new_page()
+def test_the_copy_stands_beside_the_photo_to_keep(chromium, folder):
+    tab = chromium.new_page()
     tab.goto((folder / "duplicates" / "duplicates.html").as_uri())
     group = tab.locator("article").first.inner_text()
     assert "keep" in group

@@ -1,16 +1,14 @@
 """The gallery in headless Chromium: keys, no request, nothing hostile runs, nothing for axe."""
 
-import shutil
-
 import numpy as np
 import pytest
+from conftest import needs_chromium
 from PIL import Image
 
 from retrieval.boxes import Box
 from retrieval.gallery import Section, Tile, write_gallery
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
+pytestmark = needs_chromium
 HOSTILE = """<img src=x onerror="window.hit=1"><script>window.hit=1</script>&'"""
 PHONE, DARK = {"viewport": {"width": 360, "height": 740}}, {"color_scheme": "dark"}
 
@@ -51,39 +49,6 @@ def page_file(tmp_path_factory):
         label="family",
     )
     return folder / "page.html"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def tab(chromium, page_file, request):
-    """The page, opened from disk with every other request refused and counted."""
-    context = chromium.new_context(**getattr(request, "param", {}))
-    tab = context.new_page()
-    trouble = []
-    tab.on("console", lambda message: trouble.append(message.text))
-    tab.on("pageerror", lambda error: trouble.append(str(error)))
-
-    def guard(route):
-        if route.request.url == page_file.as_uri():
-            route.continue_()
-        else:
-            trouble.append(f"asked for {route.request.url}")
-            route.abort()
-
-    tab.route("**/*", guard)
-    tab.goto(page_file.as_uri())
-    yield tab
-    assert tab.evaluate("window.hit") is None
-    assert trouble == []
-    context.close()
 
 
 def focused(tab):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import COLOURS, photo
+from conftest import COLOURS, needs_chromium, photo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -29,7 +29,6 @@ from embed.errors import UserError
 from embed.files import write_rows
 from embed.workspace import Workspace
 
-CHROMIUM = shutil.which("chromium")
 HOSTILE = "<img src=x onerror=alert(2)>&'.png"
 
 
@@ -160,32 +159,29 @@ def test_the_page_trusts_no_name_and_loads_nothing(inspected: Any) -> None:
     assert all(link.startswith(("#", "file:")) for link in links)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
+@needs_chromium
 @pytest.mark.parametrize("width", [1280, 400])
-def test_the_page_in_a_browser(inspected: Any, width: int) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
+def test_the_page_in_a_browser(inspected: Any, chromium: Any, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     trouble: list[str] = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": width, "height": 900})
-        tab.on("console", lambda message: trouble.append(message.text))
-        tab.on("pageerror", lambda error: trouble.append(str(error)))
-        tab.goto((inspected.folder / "inspect.html").as_uri())
-        focused = "document.activeElement.querySelector('h3')?.textContent"
-        tab.keyboard.press("n")
-        assert tab.evaluate(focused).startswith("1. ")
-        tab.keyboard.press("n")
-        assert tab.evaluate(focused).startswith("2. ")
-        tab.keyboard.press("p")
-        assert tab.evaluate(focused).startswith("1. ")
-        assert tab.evaluate("document.documentElement.scrollWidth") == width
-        serious = [
-            found["id"]
-            for found in axe.run(tab).response["violations"]
-            if found["impact"] in ("serious", "critical")
-        ]
-        browser.close()
+    tab = chromium.new_page(viewport={"width": width, "height": 900})
+    tab.on("console", lambda message: trouble.append(message.text))
+    tab.on("pageerror", lambda error: trouble.append(str(error)))
+    tab.goto((inspected.folder / "inspect.html").as_uri())
+    focused = "document.activeElement.querySelector('h3')?.textContent"
+    tab.keyboard.press("n")
+    assert tab.evaluate(focused).startswith("1. ")
+    tab.keyboard.press("n")
+    assert tab.evaluate(focused).startswith("2. ")
+    tab.keyboard.press("p")
+    assert tab.evaluate(focused).startswith("1. ")
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    serious = [
+        found["id"]
+        for found in axe.run(tab).response["violations"]
+        if found["impact"] in ("serious", "critical")
+    ]
+    tab.close()
     assert serious == trouble == []
 
 

@@ -2,19 +2,18 @@
 
 import csv
 import io
-import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import photo
+from conftest import needs_chromium, photo
 from matplotlib.path import Path as Polygon
 
 from retrieval.layout_2d import Layout
 from retrieval.map_page import write_map
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
+pytestmark = needs_chromium
+READY = "#board[data-ready]"
 HOSTILE = """<img src=x onerror="window.hit=1"></script><script>window.hit=1</script>&',\n"""
 N = 240
 
@@ -50,40 +49,6 @@ def page_file(tmp_path_factory, rows, layout):
     path = tmp_path_factory.mktemp("page") / "map.html"
     assert write_map(path, rows, layout, ["family", "year", "place"], ["pixels"]) == 4
     return path
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def tab(chromium, page_file, request):
-    """The page, opened from disk with every other request refused and counted."""
-    context = chromium.new_context(**getattr(request, "param", {}))
-    tab = context.new_page()
-    trouble = []
-    tab.on("console", lambda message: trouble.append(message.text))
-    tab.on("pageerror", lambda error: trouble.append(str(error)))
-
-    def guard(route):
-        if route.request.url == page_file.as_uri():
-            route.continue_()
-        else:
-            trouble.append(f"asked for {route.request.url}")
-            route.abort()
-
-    tab.route("**/*", guard)
-    tab.goto(page_file.as_uri())
-    tab.wait_for_selector("#board[data-ready]")
-    yield tab
-    assert tab.evaluate("window.hit") is None
-    assert trouble == []
-    context.close()
 
 
 def screen(tab):

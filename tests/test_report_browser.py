@@ -1,16 +1,14 @@
 """The report in headless Chromium: clicks, keys, no error, no request, nothing hostile runs."""
 
-import shutil
-
 import pytest
+from conftest import needs_chromium
 from report_by_hand import make_workspace
 
 from classify.report_data import collect_report
 from classify.report_page import write_report_page
 from embed.workspace import Workspace
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
+pytestmark = needs_chromium
 HOSTILE = """<img src=x onerror="window.hit=1"><script>window.hit=1</script>&'"""
 NAMES = (f"ann{HOSTILE}", "bovidae", "canidae", "dasyatidae")
 
@@ -21,40 +19,6 @@ def page_file(tmp_path_factory):
     runs = make_workspace(place, NAMES, HOSTILE)
     write_report_page(collect_report(Workspace(place), runs[:1]), place / "report.html")
     return place / "report.html"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def tab(chromium, page_file, request):
-    """The page, opened from disk with every other request refused and counted."""
-    options = getattr(request, "param", {})
-    context = chromium.new_context(**options)
-    tab = context.new_page()
-    trouble = []
-    tab.on("console", lambda message: trouble.append(message.text))
-    tab.on("pageerror", lambda error: trouble.append(str(error)))
-
-    def guard(route):
-        if route.request.url == page_file.as_uri():
-            route.continue_()
-        else:
-            trouble.append(f"asked for {route.request.url}")
-            route.abort()
-
-    tab.route("**/*", guard)
-    tab.goto(page_file.as_uri())
-    yield tab
-    assert tab.evaluate("window.hit") is None
-    assert trouble == []
-    context.close()
 
 
 def cells(tab, table, place):
