@@ -571,6 +571,7 @@ def evaluate_command(
     device: DeviceOption = "auto",
     engine: EngineOption = "auto",
     batch_size: BatchOption = "auto",
+    strict: StrictOption = False,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path(),
 ) -> None:
@@ -595,6 +596,8 @@ def evaluate_command(
     say(found.notes)
     if not as_json:
         print(f"Everything, with pictures: {found.folder}. Next: cli report")
+    if strict and found.left_out:
+        raise typer.Exit(1)
 
 
 @app.command("report", epilog="Example: cli report stack -o report.html")

@@ -55,6 +55,7 @@ class Evaluation:
     table: Any  # DataFrame, one row a class
     reports: dict[str, Any]  # ranks, calibration, confusions …: what their JSON files hold
     notes: list[str] = field(default_factory=list)
+    left_out: int = 0  # photos that could not be made worse
 
     @property
     def errors(self) -> list[dict[str, Any]]:
@@ -114,6 +115,7 @@ def evaluate(
         reports["robustness"] = robustness_report(
             workspace, run, model, held_out, found, asked.perturb, choice, batch_size
         )
+        notes += _left_out(reports["robustness"], len(held_out), folder)
     if asked.unknown:
         reports["unknown"] = unknown_report(model, train, held_out, say=say)
     for name, report in reports.items():
@@ -122,7 +124,10 @@ def evaluate(
     figures = {name: drawn[name] for name in ALL_METRICS}
     write_json(folder / "metrics.json", plain(figures))  # last: it says that the rest is there
     write_card(run.folder)
-    return Evaluation(run, folder, asked.part, len(held_out), figures, table, reports, notes)
+    left_out = len(held_out) - reports.get("robustness", {}).get("photos", len(held_out))
+    return Evaluation(
+        run, folder, asked.part, len(held_out), figures, table, reports, notes, left_out
+    )
 
 
 def plain(value: Any) -> Any:
@@ -185,6 +190,14 @@ def _save(found: Predictions, folder: Path) -> None:
             for name in ON_DEMAND:
                 (folder / f"{name}.json").unlink(missing_ok=True)
     found.save(path)
+
+
+def _left_out(worse: dict[str, Any], photos: int, folder: Path) -> list[str]:
+    if worse["photos"] == photos:
+        return []
+    missing = counted(photos - worse["photos"], "photo")
+    where = folder / "robustness.json"
+    return [*worse["notes"][:5], f"{missing} left out of --perturb; with reasons in {where}"]
 
 
 def _check_questions(asked: Questions) -> None:

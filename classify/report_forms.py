@@ -27,10 +27,10 @@ def choose_form(form: str | None, output: Path | None) -> tuple[Form, Path]:
     and the like, or the folder `report_csv`. Raises `UserError` where the two contradict.
     """
     ending = output.suffix.lower().lstrip(".") if output else ""
-    wanted = form or (ending if ending in FORMS else "html")
+    wanted = form or ending or "html"
     known = next((one for one in FORMS if one == wanted), None)
     if known is None:
-        raise UserError(f"'{form}' is no form. {did_you_mean(wanted, FORMS)}")
+        raise UserError(f"'{wanted}' is no form. {did_you_mean(wanted, FORMS)}")
     if ending in FORMS and ending != known:
         raise UserError(
             f"{output} ends as {ending}, and --format says {known}. Change one of them."

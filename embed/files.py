@@ -112,7 +112,7 @@ def mendable(error: OSError, path: Path) -> Exception:
             f"No space left on the disk while writing {path}. What was saved before is whole: "
             "free some space and run the same command again; it goes on from there."
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
         return UserError(
             f"{path} cannot be written ({error.strerror}). "
             "Choose a folder you may write to with --workspace FOLDER."

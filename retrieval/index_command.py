@@ -107,6 +107,8 @@ def build_index(
     from retrieval.tuning import held_out
 
     check_kind(kind)
+    if not 0 < recall <= 1:
+        raise UserError(f"--recall is a share above 0 and at most 1, such as 0.95. Got {recall:g}.")
     wish = _Wish(recall, k, memory, latency)
     stores = open_stores(workspace, encoders)
     folder = big_folder(workspace, stores)

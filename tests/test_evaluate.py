@@ -76,6 +76,22 @@ def test_reports_of_other_predictions_do_not_stay(copy: Path, run: Run) -> None:
     assert not (folder / "unknown.json").exists()
 
 
+def test_a_photo_that_is_gone_is_named_and_strict_refuses(copy: Path, run: Run) -> None:
+    split = pd.read_csv(copy / "splits" / "default.csv", dtype=str)
+    gone = split.loc[split["split"] == "test", "id"].iloc[0]
+    rows = pd.read_parquet(copy / "collection.parquet").set_index("id")
+    photo = Path(rows.loc[gone, "path"])
+    kept = photo.rename(photo.with_suffix(".away"))
+    try:
+        found = run("evaluate", "knn", "--perturb", "grey", "-w", copy)
+        strict = run("evaluate", "knn", "--perturb", "grey", "--strict", "-w", copy)
+    finally:
+        kept.rename(photo)
+    assert (found.code, strict.code) == (0, 1)
+    assert gone in found.err
+    assert "1 photo left out of --perturb" in found.err
+
+
 def test_mistakes_are_named_before_anything_is_computed(copy: Path, run: Run) -> None:
     for option, value, said in (
         ("--perturb", "blurr", "blur"),

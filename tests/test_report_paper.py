@@ -316,7 +316,7 @@ def test_the_form_is_that_asked_for_or_that_of_the_file(form, output, wanted):
     assert (found, str(path)) == wanted
 
 
-@pytest.mark.parametrize(("form", "output"), [("pdf", "a.html"), ("docx", None)])
+@pytest.mark.parametrize(("form", "output"), [("pdf", "a.html"), ("docx", None), (None, "r.docx")])
 def test_a_form_that_is_none_or_contradicts_the_file_is_refused(form, output):
     with pytest.raises(UserError):
         choose_form(form, Path(output) if output else None)
