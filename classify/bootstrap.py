@@ -8,11 +8,13 @@ from numpy.typing import ArrayLike
 
 from classify.counts import Figures, Subsets
 from classify.outcomes import F64, Outcomes
+from embed.words import counted
 
 Figure = tuple[float, float, float]  # value, low, high
 Known = tuple[float | None, float | None, float | None]
 
 N_BOOT = 1000
+FEW = 30  # photos or groups: with fewer a bootstrap's intervals are too narrow
 _CELLS = 500_000  # photos × resamples at once: what the processor's cache holds
 FEW_ANSWERS = 30  # right or wrong ones, below which a bootstrap's AUROC is too sure
 SCALES = {"log_loss": (0.0, np.inf), "brier": (0.0, 2.0), "mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0)}
@@ -61,6 +63,17 @@ def resamples(n: int, n_boot: int, seed: int, groups: ArrayLike | None) -> Itera
         for row in rows:
             row[:] = np.bincount(rng.integers(0, n_drawn, n_drawn), minlength=n_drawn)
         yield (rows if group is None else np.take(rows, group, axis=1)).T
+
+
+def few_witnesses(units: int, photos: int) -> list[str]:
+    """A sentence where so few groups or photos are drawn that intervals promise too much."""
+    if units >= FEW:
+        return []
+    drawn = counted(units, "photo") if units == photos else counted(units, "group")
+    return [
+        f"All intervals are a bootstrap over only {drawn} and far too narrow: another {drawn} "
+        "could give quite other figures."
+    ]
 
 
 def witnesses(one: Outcomes, name: str, groups: ArrayLike | None = None) -> int:

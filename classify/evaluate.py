@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from classify.bootstrap import few_witnesses
 from classify.confident import check_threshold
 from classify.confusions import confusion_report
 from classify.dataset import Dataset, load_dataset
@@ -91,6 +92,7 @@ def evaluate(
     model = run_model(workspace, run)
     P = model.predict_proba(held_out.X, held_out.rows)
     found = Predictions(held_out.ids, held_out.y, P, model.classes_, group=held_out.group)
+    notes += few_witnesses(len(np.unique(held_out.group)), len(held_out))
     notes += corrected + _unseen_classes(found) + _looked_before(workspace, run, asked.part)
     folder = run.folder / asked.part
     _save(found, folder)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from classify.bootstrap import wins
+from classify.bootstrap import FEW, wins
 from classify.metrics import ALL_METRICS, LESS_IS_BETTER
 from classify.runs import Run, all_runs
 from classify.scored import Scored, scored
@@ -15,7 +15,6 @@ from embed.words import counted
 from embed.workspace import Workspace
 
 WHERE = {"oof": "Out of fold on the training photos", "val": "Val photos", "test": "Test photos"}
-FEW = 30  # photos or groups: with fewer a bootstrap's intervals are too narrow
 _METRICS = {
     "macro-F1": "macro_f1", "accuracy": "accuracy", "top-5": "top_5", "log-loss": "log_loss",
     "Brier": "brier", "ECE": "ece",

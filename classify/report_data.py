@@ -13,6 +13,7 @@ from classify import (
     report_study,
     report_sureness,
 )
+from classify.bootstrap import few_witnesses
 from classify.report_blocks import Figure, ReportData, Section, as_figure, in_per_cent, shown
 from classify.report_source import Source, mapping, records
 from classify.runs import Run, all_runs
@@ -88,6 +89,7 @@ def _headline(source: Source) -> list[str]:
     """What was found and what it is worth; a sentence whose files are missing is left out."""
     said = [
         _found(source),
+        *few_witnesses(source.witnesses, len(source.truth)),
         report_study.split_sentence(source),
         _rare(source),
         _sets(source),

@@ -9,7 +9,7 @@ from typing import Any
 
 from classify.model_card import model_card
 from classify.report_blocks import Photo, as_number
-from classify.runs import Run, RunConfig
+from classify.runs import Predictions, Run, RunConfig
 from embed.collection import load_collection
 from embed.files import read_json
 from embed.workspace import Workspace
@@ -70,6 +70,12 @@ class Source:
             return {}
         table = pd.read_parquet(path, columns=["id", "label"])
         return dict(zip(table["id"].astype(str), table["label"].astype(str), strict=True))
+
+    @cached_property
+    def witnesses(self) -> int:
+        """Groups of the photos that were predicted, or photos where there are no groups."""
+        found = Predictions.load(self.folder / "predictions.parquet")
+        return len(found.ids if found.group is None else set(found.group.tolist()))
 
     @cached_property
     def card(self) -> str:

@@ -186,3 +186,11 @@ def test_a_report_of_it_all(copy: Path, run: Run) -> None:
     text = page.read_text()
     assert "felidae" in text
     assert "http://" not in text.replace("http://www.w3.org", "")
+
+
+def test_few_groups_are_a_warning_wherever_their_intervals_stand(copy: Path, run: Run) -> None:
+    """Of three species held out an interval knows nothing, however many photos there are."""
+    result = run("evaluate", "knn", "-w", copy)
+    assert "bootstrap over only 15 photos" in result.err
+    run("report", "knn", "-o", copy / "r.html", "-w", copy)
+    assert "bootstrap over only 15 photos" in (copy / "r.html").read_text()
