@@ -118,7 +118,7 @@ class Corrections:
         moved = {i: name for i, name in moved.items() if photos.y[i] != name}
         keep = np.ones(len(photos), dtype=bool)
         keep[out] = False
-        changed = _kept(_relabel(photos, moved), keep)
+        changed = _relabel(photos, moved).some(keep)
         notes += [*_counts(int((~keep).sum()), len(moved)), *_classes(photos, changed, moved)]
         return changed, notes
 
@@ -178,11 +178,6 @@ def _classes(before: Dataset, after: Dataset, moved: Mapping[int, str]) -> Itera
             near = get_close_matches(name, sorted(known), n=1, cutoff=0.8)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             yield f"'{name}' is a new class ({counted(n, 'photo')}){hint}"
-
-
-def _kept(photos: Dataset, keep: Any) -> Dataset:
-    arrays = {name: getattr(photos, name)[keep] for name in ("X", "y", "side", "group")}
-    return replace(photos, rows=photos.rows[keep].reset_index(drop=True), **arrays)
 
 
 def _relabel(photos: Dataset, moved: Mapping[int, str]) -> Dataset:

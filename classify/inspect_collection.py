@@ -50,7 +50,7 @@ def inspect_collection(
     facts = photo_facts(photos.rows, workspace.facts)
     keys = photos.rows["key"].tolist()
     pairs = near_duplicates(photos.X, photos.ids, facts[list(HASHES)].to_numpy(), keys)
-    learnt = _rows(photos, (photos.y != "") & (photos.side != "test"))
+    learnt = photos.some((photos.y != "") & (photos.side != "test"))
     labelled = bool(photos.label)
     empty, why = _no_organism(workspace, photos, learnt)
     found = Inspection(
@@ -103,11 +103,6 @@ def whole_collection(
         specs=tuple(store.spec for store in stores),
     )  # fmt: skip
     return photos, notes
-
-
-def _rows(photos: Dataset, keep: Any) -> Dataset:
-    arrays = {name: getattr(photos, name)[keep] for name in ("X", "y", "side", "group")}
-    return replace(photos, rows=photos.rows[keep].reset_index(drop=True), **arrays)
 
 
 def _copies_joined(photos: Dataset, pairs: Any) -> Dataset:
