@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from classify.encoder_facts import facts_of
 from classify.markdown import fenced, plain, table
 from classify.metrics import per_class
 from classify.runs import Predictions, Run
+from embed.encoder_facts import facts_of
 from embed.files import write_text
 from embed.words import counted
 

@@ -3,9 +3,9 @@
 import html
 import re
 
-from classify.encoder_facts import facts_of
 from classify.report_blocks import Column, Facts, ReportTable, Section, Sentences, Value
 from classify.report_source import Source, mapping
+from embed.encoder_facts import facts_of
 
 _ESCAPED = re.compile(r"\\([\\`*\[\]~#@$^=_:.])")  # as classify.markdown.plain escapes
 

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from classify.encoder_facts import facts_of
 from classify.logreg import LogReg
 from classify.markdown import fenced, plain, table
 from classify.metrics import HEADLINE, intervals
@@ -21,6 +20,7 @@ from classify.model import Model
 from classify.model_card import model_card, write_card
 from classify.runs import Predictions, Run, RunConfig
 from embed.encoder import PixelEncoder
+from embed.encoder_facts import facts_of
 from embed.files import write_json
 from embed.spec import EncoderSpec
 

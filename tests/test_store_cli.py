@@ -121,7 +121,9 @@ def test_what_is_not_there(tmp_path: Path, embedded: Path, run: Run) -> None:
 def test_encoders_show(embedded: Path, run: Run) -> None:
     card = run("encoders", "show", "pixels", "--json", "-w", embedded).json
     assert (card["stored"], card["differs"], card["dim"]) == (60, [], 192)
+    assert card["seen"] == "nothing: it has no weights"
     said = run("encoders", "show", "efficientnet-lite0@both,gem", "-w", embedded).out
+    assert "ImageNet" in said
     assert "transform.views          both" in said
     assert "pooling                  gem" in said
 
