@@ -31,6 +31,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         scratch.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
+        if error.filename and Path(error.filename) not in (scratch, *path.parents):
+            raise  # another file, read on the way, says nothing about `path`
         raise mendable(error, path) from error
     finally:
         with suppress(OSError):

@@ -306,6 +306,15 @@ def test_a_writer_merges_its_small_parts_on_its_way(tmp_path: Path) -> None:
     assert verify(tmp_path).findings == []
 
 
+def test_a_file_gone_while_another_is_written_is_not_blamed_on_that(tmp_path: Path) -> None:
+    """A merge reads parts that another process may have merged: it must hear so."""
+    with pytest.raises(FileNotFoundError), files.whole_file(tmp_path / "written"):
+        (tmp_path / "gone").read_bytes()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="cannot be written"), files.whole_file(tmp_path / "a"):
+        raise FileNotFoundError(errno.ENOENT, "No such file", str(tmp_path))
+
+
 def test_large_appends_and_merges_stay_in_parts_of_bounded_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
