@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from embed.errors import UserError, did_you_mean
 from embed.words import counted
@@ -371,6 +372,14 @@ def fit_command(
             help="lgbm: re-rank the likeliest classes, or trees on the columns of the vectors.",
         ),
     ] = "candidates",
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="[HEAD.]NAME=VALUE",
+            help="A parameter of the heads, given instead of chosen, as k=15; repeatable.",
+        ),
+    ] = None,
     columns: Annotated[
         list[str] | None,
         typer.Option(
@@ -404,6 +413,7 @@ def fit_command(
         allow_leak=allow_leak,
         exclude=exclude,
         relabel=relabel,
+        set=tuple(given or ()),
     )
     runs: list[dict[str, Any]] = []
 
@@ -835,6 +845,17 @@ def search_command(
     gallery: Annotated[
         Path | None, typer.Option(metavar="HTML", help="Write a page with thumbnails.")
     ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|FOLDER",
+            help="Search in a FAISS index made elsewhere: autofaiss, clip-retrieval.",
+        ),
+    ] = None,
+    ids: Annotated[
+        Path | None,
+        typer.Option(metavar="PARQUET", help="With --index: the file or folder with its ids."),
+    ] = None,
     encoder: EncoderOption = None,
     device: DeviceOption = "auto",
     engine: EngineOption = "auto",
@@ -861,7 +882,15 @@ def search_command(
         "unique": unique or None, "page": page if page > 1 else None,
     }  # fmt: skip
     given = {name: value for name, value in narrow.items() if value is not None}
-    found = lookalikes(Workspace(workspace), by, k, encoder, choice, **given)
+    place = Workspace(workspace)
+    if index:
+        from retrieval.foreign_lookalikes import foreign_lookalikes
+
+        found = foreign_lookalikes(place, index, ids, by, k, encoder, choice, **given)
+    elif ids:
+        raise UserError("--ids names the rows of an index: add --index FILE.")
+    else:
+        found = lookalikes(place, by, k, encoder, choice, **given)
     form = "json" if as_json else form
     if form == "table" and pictures != "none":
         from retrieval.terminal import terminal_gallery
@@ -1067,31 +1096,253 @@ def map_command(
     print_report(make_map(place, encoder, how, colour, output, seed, pictures), as_json)
 
 
-@app.command("sweep", epilog="Example: cli sweep grid.toml")
+class _GridOrCommand(typer.core.TyperGroup):
+    """`cli sweep GRID.toml …` runs a grid, `cli sweep show NAME` is a command of its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        command = bool(args) and args[0] in self.commands
+        ctx.allow_interspersed_args = not command
+        return super().parse_args(ctx, ["", *args] if command else args)
+
+
+sweep_app = typer.Typer(cls=_GridOrCommand, rich_markup_mode=None)
+app.add_typer(sweep_app, name="sweep")
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Memory that all processes may take together, as 4GB."),
+]
+
+
+@sweep_app.callback(invoke_without_command=True, epilog="Example: cli sweep grid.toml")
 def sweep_command(
+    context: typer.Context,
     grid: Annotated[
-        Path, typer.Argument(metavar="GRID.toml", help="The axes (see docs/sweep.md).")
-    ],
-    jobs: Annotated[int, typer.Option(min=1, show_default="the cores", help="Cells at a time.")] = (
+        Path | None, typer.Argument(metavar="GRID.toml", help="The axes (see docs/sweep.md).")
+    ] = None,
+    init: Annotated[
+        bool, typer.Option("--init", help="Write a commented example to GRID.toml, no more.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many cells, how long and how much memory.")
+    ] = False,
+    one_factor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BASE",
+            help="One axis at a time around a base: first, or head=logreg,photos=all.",
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, show_default="the cores", help="Tasks at a time.")] = (
         os.cpu_count() or 1
     ),
+    memory: MemoryOption = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            metavar="loky|dask|ray", callback=one_of("loky", "dask", "ray"),
+            help="What runs the tasks.",
+        ),
+    ] = "loky",
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of a running dask or ray cluster.")
+    ] = None,
     split: SplitOption = "default",
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path(),
-) -> None:
+) -> None:  # fmt: skip
     """Run an ablation over the cached vectors."""
-    from classify.sweep import sweep
+    if context.invoked_subcommand:
+        return
+    grid = grid or Path("grid.toml")
+    if init:
+        from classify.grid_example import write_example
 
-    report = sweep(Workspace(workspace), grid, jobs, split)
+        write_example(grid)
+        print(f"Wrote {grid}. See what it takes: cli sweep {grid} --dry-run")
+        return
+    from retrieval.limits import parse_memory
+
+    most = parse_memory(memory) if memory else None
+    if dry_run:
+        from classify import sweep_estimate
+
+        found = sweep_estimate.dry_run(Workspace(workspace), grid, jobs, split, one_factor, most)
+        if as_json:
+            print_json(found.to_json())
+            return
+        print_table(found.table())
+        say(found.notes)
+        print("\n".join(found.lines()))
+        return
+    from classify.grid import read_grid
+    from classify.sweep import sweep
+    from classify.sweep_inputs import usual_cell
+
+    here = Workspace(workspace)
+    cells = read_grid(grid, usual_cell(here, split), one_factor)
+    report = sweep(here, cells, jobs, most, backend, cluster)
     if as_json:
         print_json(report.to_json())
     else:
         print_table(report.lines())
         say(report.notes)
-        print(f"{report.computed} cells computed, {report.reused} as before")
-        print(f"Table: {report.table}\nPicture: {report.picture}")
+        print("\n".join(report.summary()))
+        print(f"Next: cli sweep show {report.name}")
     if report.failed:
         raise typer.Exit(1)
+
+
+@sweep_app.command("show", epilog="Example: cli sweep show grid --format csv --pictures")
+def sweep_show_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The grid file without .toml.")],
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="macro_f1|accuracy|top_5|log_loss",
+            callback=one_of("macro_f1", "accuracy", "top_5", "log_loss"),
+            help="What configurations are compared by.",
+        ),
+    ] = "macro_f1",
+    draws: Annotated[int, typer.Option(min=100, help="Draws of the bootstrap.")] = 1000,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="csv|parquet|md|tex",
+            callback=one_of("csv", "parquet", "md", "tex"),
+            show_default="the name of --output",
+            help="Write tables, into sweeps/NAME.",
+        ),
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            metavar="configurations|effects|interactions|curves",
+            callback=one_of("configurations", "effects", "interactions", "curves"),
+            show_default="all, with --output configurations",
+            help="Which table.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where one table goes.")
+    ] = None,
+    pictures: Annotated[
+        bool,
+        typer.Option("--pictures", help="Draw as SVG, PDF and PNG, into sweeps/NAME/pictures."),
+    ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mlflow:PATH|tensorboard:FOLDER",
+            help="Export its finished cells to a tracker instead (see docs/tracking.md).",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Say what a sweep found: the best and its equals, effects, costs, learning curves."""
+    if to is not None:
+        from classify.tracking import track
+
+        print_report(track(Workspace(workspace), name, to), as_json)
+        return
+    from classify.sweep_forms import write_tables
+    from classify.sweep_pictures import write_pictures
+    from classify.sweep_show import show
+
+    found = show(Workspace(workspace), name, metric, draws)
+    written = write_tables(found, form, output, table) if form or output or table else []
+    written += write_pictures(found) if pictures else []
+    print_report(found, as_json)
+    say([*([] if as_json else found.notes), *(f"written to {path}" for path in written)])
+
+
+@app.command("tune", epilog="Example: cli tune --minutes 5")
+def tune_command(
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, show_default="5, without --trials", help="Stop after so long."),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop at so many trials, those of earlier calls among them."),
+    ] = None,
+    head: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="|".join(HEADS[:-1]),
+            callback=each_of(*HEADS[:-1]),
+            show_default="logreg, lgbm, knn, lda, centroid, stack",
+            help="A head to search; several times for several.",
+        ),
+    ] = None,
+    encoder: EncoderOption = None,
+    balance: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="|".join(BALANCES),
+            callback=each_of(*BALANCES),
+            show_default="all",
+            help="A way to balance to search, beside none; several times for several.",
+        ),
+    ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="macro_f1|accuracy|top_5|log_loss|brier",
+            callback=one_of("macro_f1", "accuracy", "top_5", "log_loss", "brier"),
+            help="What is tuned, out of fold.",
+        ),
+    ] = "macro_f1",
+    folds: Annotated[int, typer.Option(min=2, help="Folds of every trial.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of folds, heads and search.")] = 0,
+    split: SplitOption = "default",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            show_default="one for these settings and photos",
+            help="Folder of the search under tune/.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, show_default="the cores", help="Configurations at a time.")
+    ] = os.cpu_count() or 1,
+    nested: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="K", show_default="0: none",
+            help="Repeat the whole search inside each of K outer folds, for the honest estimate.",
+        ),
+    ] = 0,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:  # fmt: skip
+    """Search encoders, heads, balance and parameters, and say honestly whether it is worth it."""
+    from classify.tune import TUNED, Request, tune
+
+    report = tune(
+        Workspace(workspace),
+        Request(
+            minutes=minutes,
+            trials=trials,
+            heads=tuple(head or TUNED),
+            encoders=encoder,
+            balances=tuple(balance or BALANCES),
+            metric=metric,
+            folds=folds,
+            seed=seed,
+            split=split,
+            name=name,
+            jobs=jobs,
+            nested=nested,
+        ),
+    )
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print(report.as_text(), end="")
+        say(report.notes)
 
 
 encoders_app = typer.Typer(rich_markup_mode=None)

@@ -30,7 +30,8 @@ step cli search "$one" --k 5 --gallery "$FAMILIA_WORKSPACE/alike.html"
 cat > "$FAMILIA_WORKSPACE/grid.toml" <<'TOML'
 heads = ["logreg", "knn"]
 balance = ["none", "smote"]
-fractions = [0.5, 1.0]
+photos = ["50%", "all"]
 TOML
 step cli sweep "$FAMILIA_WORKSPACE/grid.toml"
+step cli sweep show grid
 printf '\nAll of it is in %s. Look at report.html, inspect/inspect.html,\nalike.html, runs/*/test/ and sweeps/grid/ there.\n' "$FAMILIA_WORKSPACE"

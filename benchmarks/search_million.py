@@ -5,7 +5,8 @@ index is what `cli index` makes: kind and parameters chosen on a sample, tuned w
 were added after it was built. Recall is against brute force over all rows. Throughput is that of
 all queries at once on all cores, with exact re-ranking; brute force is the faster one of FAISS's
 and NumPy's, all rows in memory. The peers run in `FAMILIA_SEARCH_PEERS`, a python that has them,
-with the memory that our index takes (hnswlib keeps float32 rows and cannot be that small).
+with the memory that our index takes (hnswlib keeps float32 rows and cannot be that small), and
+are given up after half an hour each.
 `FAMILIA_QUICK=1`: 30,000 rows, 200 queries.
 """
 
@@ -27,6 +28,7 @@ K = 10
 RECALL, FASTER, MINUTES = 0.95, 20, 10  # the goals
 SHARES = (0.01, 0.10, 0.50)  # of rows that a filter allows
 PEERS = ("hnswlib", "autofaiss")
+PEER_SECONDS = 1800
 # recall, queries a second
 Point = tuple[float, float]
 
@@ -97,7 +99,12 @@ def peer(name: str, python: str, folder: Path, X: Any, Q: Any, truth: Any, size:
 
     script, out = Path(__file__).parent / "_search_peers.py", folder / "out.npz"
     command = [python, script, name, folder / "X.npy", folder / "Q.npy", out, size]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    try:
+        done = subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, timeout=PEER_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return f"not built and searched within {PEER_SECONDS // 60} minutes", []
     if done.returncode:
         return (done.stderr.strip() or "no word").splitlines()[-1], []
     about, found = json.loads(done.stdout.splitlines()[-1]), np.load(out)

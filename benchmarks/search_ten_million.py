@@ -7,15 +7,18 @@ its own: `memory` is the most that it had of its own (anonymous pages, looked at
 second), `with files` also counts what it had mapped of the index's files, which the system may
 take back at any time. Memory is flat where a tenth of the rows takes nearly as much. Filters are
 judged at a million rows (`search_million.py`).
-`FAMILIA_QUICK=1`: 20,000 rows.
+`FAMILIA_QUICK=1`: 20,000 rows. `FAMILIA_SCRATCH`: a folder with 20 GB of room that keeps what was
+built, so that searching can be measured again.
 """
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,10 @@ class Building:
 
 
 def build_apart(n: int, folder: Path) -> Building:
-    """Build the index of n rows in another process."""
+    """Build the index of n rows in another process, unless that was done before."""
+    done = folder.with_name(f"{folder.name}-{n}.json")
+    if done.exists():
+        return Building(**json.loads(done.read_text()))
     script = Path(__file__).parent / "_search_build.py"
     command = [sys.executable, script, n, folder, "ivf", RECALL, SEARCH_MEMORY]
     start, own = time.perf_counter(), 0
@@ -53,7 +59,9 @@ def build_apart(n: int, folder: Path) -> Building:
     if process.returncode:
         raise RuntimeError(f"building {n:,} rows ended with {process.returncode}")
     scale = 1 if sys.platform == "darwin" else 1024
-    return Building(time.perf_counter() - start, own, usage.ru_maxrss * scale)
+    found = Building(time.perf_counter() - start, own, usage.ru_maxrss * scale)
+    done.write_text(json.dumps(asdict(found)))
+    return found
 
 
 def _anonymous(pid: int) -> int:
@@ -93,7 +101,8 @@ def measure() -> str:
     from retrieval.big_index import BigIndex
     from retrieval.tuning import tune_index
 
-    with tempfile.TemporaryDirectory(dir=os.environ.get("FAMILIA_SCRATCH")) as name:
+    kept = os.environ.get("FAMILIA_SCRATCH")
+    with nullcontext(kept) if kept else tempfile.TemporaryDirectory() as name:
         few = build_apart(N // 10, Path(name) / "few")
         all_rows = build_apart(N, Path(name) / "all")
         start = time.perf_counter()

@@ -4,6 +4,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from classify.shared_work import shared
 from classify.smote import NEIGHBOURS, Mixtures, draw
 
 Balance = Literal[
@@ -53,9 +54,18 @@ def resample(X: Any, y: Any, method: str, random_state: int = 0) -> Balanced:
     - `smote`, `borderline-smote`, `adasyn`: rows between two of a class, see `classify.smote`;
       a class of one photo can only be copied.
 
-    Raises ValueError for another method.
+    Where nothing changes `X` and `y` themselves are in the result. Raises ValueError for another
+    method.
     """
     plan = plan_balance(X, y, method, random_state)
+    same = len(plan.kept) == len(y) == plan.copies.sum()
+    if same and plan.mixtures is None:
+        return Balanced(X, y, plan.weights, plan.notes, y[:0])
+    return _carried_out(X, y, plan)
+
+
+@shared
+def _carried_out(X: Any, y: Any, plan: Plan) -> Balanced:
     rows, labels = [X[plan.kept]], [y[plan.kept]]
     copied = np.repeat(plan.kept, plan.copies - 1)
     added = [y[copied]]
@@ -69,6 +79,7 @@ def resample(X: Any, y: Any, method: str, random_state: int = 0) -> Balanced:
     return Balanced(*joined, plan.weights, plan.notes, grown)
 
 
+@shared
 def plan_balance(X: Any, y: Any, method: str, random_state: int = 0) -> Plan:
     """What `resample` does, as a plan: for those that need not hold the added rows in memory."""
     if method not in BALANCES:

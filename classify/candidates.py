@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from classify.shared_work import shared
 from classify.spaces import Bank, View, raw_view, whitened_view
 
 NEAREST = 5
@@ -45,11 +46,13 @@ the centroid, share of the votes of the nearest photos; gap to the best of the o
 discriminant; log of the number of members."""
 
 
+@shared
 def pairs(bank: Bank, k: int, queries: Any) -> Pairs:
     """At most `k` candidates of each new photo, `queries` (m, dim) rows as those of the bank."""
     return _in_blocks(bank, k, queries, None)
 
 
+@shared
 def pairs_left_out(bank: Bank, k: int, numbers: Any) -> Pairs:
     """The same for rows `numbers` (m,) of the bank itself, each as if it were not there.
 

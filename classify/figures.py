@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DPI = 140
+DPI = 140
 # Okabe and Ito's colours, told apart by colour-blind eyes; the shapes help in print
-_HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_SHAPES = ("o", "s", "^", "D", "v", "P", "X")
+HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+SHAPES = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def confusion_picture(
@@ -43,7 +43,7 @@ def confusion_picture(
         title += f"; the {len(rows)} most confused of {len(counts):,} classes"
 
     room = 0.085 * max(map(len, columns)) + 0.5  # inches that the labels take
-    figure = _figure(max(0.36 * len(columns) + room, 5), 0.36 * len(rows) + room + 0.7)
+    figure = new_figure(max(0.36 * len(columns) + room, 5), 0.36 * len(rows) + room + 0.7)
     legend = "numbers: photos; colour: share of the row, blue right, orange wrong"
     figure.suptitle(f"{title}\n{legend}", fontsize=8.5)
     axes = figure.add_subplot(xlabel="taken for", ylabel="true class", anchor="N")
@@ -99,12 +99,12 @@ def sweep_picture(table: Any, path: Path, metric: str = "macro-F1", most: int = 
     cells = table.sort_values("value", ascending=False, kind="stable").head(most)
     names = [_short(name, 60) for name in cells["name"]]
     place = np.arange(len(cells))
-    figure = _figure(6.5 + 0.06 * max(map(len, names), default=0), 0.25 * len(cells) + 1.6)
+    figure = new_figure(6.5 + 0.06 * max(map(len, names), default=0), 0.25 * len(cells) + 1.6)
     axes = figure.add_subplot()
     groups = list(dict.fromkeys(table["group"].astype(str)))
     for nth, group in enumerate(groups):
         mine = (cells["group"].astype(str) == group).to_numpy()
-        hue, shape = _HUES[nth % len(_HUES)], _SHAPES[nth // len(_HUES) % len(_SHAPES)]
+        hue, shape = HUES[nth % len(HUES)], SHAPES[nth // len(HUES) % len(SHAPES)]
         axes.hlines(place[mine], cells["low"][mine], cells["high"][mine], color=hue, alpha=0.6)
         axes.plot(
             cells["value"][mine],
@@ -130,7 +130,7 @@ def sweep_picture(table: Any, path: Path, metric: str = "macro-F1", most: int = 
     _save(figure, path)
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -157,5 +157,5 @@ def _save(figure: "Figure", path: Path) -> None:
     with warnings.catch_warnings():
         # Labels may be in a script that the font lacks: boxes are drawn, and the CSV has them.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(image, format="png", dpi=_DPI)
+        figure.savefig(image, format="png", dpi=DPI)
     write_bytes(path, image.getvalue())

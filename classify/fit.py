@@ -1,6 +1,6 @@
 """`cli fit`: what is asked for, checked; then each head's run, and what is worth saying."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from classify.competition import Competition, Fitted
 from classify.corrections import Corrections
 from classify.dataset import Dataset, load_dataset
 from classify.folds import held_out_folds, in_one_group
+from classify.head_options import Options, read_options
 from classify.heads import HEADS, NEED_TEXTS
 from classify.leaks import refuse_leaks
 from classify.logreg import LOSSES
@@ -45,6 +46,7 @@ class Request:
     allow_leak: bool = False
     exclude: Path | None = None  # tables of photos to leave out, and of other labels
     relabel: Path | None = None
+    set: Sequence[str] = ()  # parameters of heads: NAME=VALUE, HEAD.NAME=VALUE
 
 
 def fit(
@@ -64,7 +66,7 @@ def fit(
     dataset, corrected = corrections.apply(dataset, everything)
     notes += corrected
     train = dataset.part("train")
-    _check_learnable(train)
+    check_learnable(train)
     leaks = refuse_leaks(
         train.rows, train.y, request.columns, train.label, request.allow_leak, train.group
     )
@@ -88,11 +90,10 @@ def fit(
     )
     heads, with_stack = _wanted(request, spec is not None)
     balances = _balance_of(heads, request.balance)
-    options = {"loss": request.loss} if request.loss != LOSSES[0] else {}
+    options = _options(request, heads)
     runs = []
     for name in heads:
-        own = options if name == "logreg" else {}
-        config = replace(base, head=name, balance=balances[name], options=own)
+        config = replace(base, head=name, balance=balances[name], options=options[name])
         fitted = competition.fit_head(config)
         if balances[name] != request.balance:
             said = f"{request.balance} means nothing to {name}: fitted without"
@@ -102,9 +103,8 @@ def fit(
     if with_stack:
         members = [run for run in runs if run.config.head != "prior"]
         names = tuple(run.config.head for run in members)
-        config = replace(
-            base, head="stack", balance=request.balance, options=options, members=names
-        )
+        given = _options_of_stack({name: options[name] for name in names})
+        config = replace(base, head="stack", balance=request.balance, options=given, members=names)
         fitted = competition.fit_stack(config, members)
         on_run(fitted)
     return notes + leaks + _small_classes(train) + _wide_interval(train, fitted.run)
@@ -130,6 +130,27 @@ def _wanted(request: Request, texts: bool) -> tuple[list[str], bool]:
     if len(named) == 1:
         raise UserError(f"A stack is made of two heads or more. Add one to --head {named[0]}.")
     return named or members, True
+
+
+def _options(request: Request, heads: Sequence[str]) -> dict[str, Options]:
+    """The parameters of each head that are not at their default, by name."""
+    found = read_options(request.set, heads)
+    if request.loss != LOSSES[0] and "logreg" in found:
+        own = found["logreg"]
+        if own.get("loss", request.loss) != request.loss:
+            both = f"--loss {request.loss} and --set loss={own['loss']}"
+            raise UserError(f"{both} contradict each other. Give one of them.")
+        found["logreg"] = dict(sorted({**own, "loss": request.loss}.items()))
+    return found
+
+
+def _options_of_stack(members: Mapping[str, Options]) -> Options:
+    """HEAD.NAME of each of its heads; but `loss` is logreg's alone."""
+    return {
+        name if name == "loss" else f"{head}.{name}": value
+        for head, options in members.items()
+        for name, value in options.items()
+    }
 
 
 def _balance_of(heads: Sequence[str], balance: str) -> dict[str, str]:
@@ -158,7 +179,7 @@ def _check_choice(what: str, word: str, choices: Sequence[str]) -> None:
         raise UserError(f"'{word}' is no {what}. {did_you_mean(word, choices)}")
 
 
-def _check_learnable(train: Dataset) -> None:
+def check_learnable(train: Dataset) -> None:
     classes = np.unique(train.y)
     if len(classes) < 2:
         only = f"only '{classes[0]}'" if len(classes) else "none"

@@ -1,6 +1,7 @@
 """Out-of-fold predictions: each training photo by a model that never saw it or its group."""
 
 from collections.abc import Sequence
+from contextvars import copy_context
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify.dataset import Dataset
-from classify.model import Model
+from classify.model import Model, chosen_rows
 from classify.runs import Predictions
 from classify.splits import make_folds
 from classify.stack import crossfit_pool
@@ -48,21 +49,45 @@ def out_of_fold(
 
     Classes are those of all rows, sorted; one that a training part lacks gets probability 0
     there. `may_train` (n,) leaves rows out of the training parts (they are still predicted).
+
+    Folds are fitted side by side, each on one thread: how sums are split between threads would
+    change the last digits, and so the figures from one machine to the next.
     """
+    import faiss  # noqa: F401 (what is loaded later escapes the limit)
+    import lightgbm  # noqa: F401
+    from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
+
     classes = np.unique(train.y)
     allowed = np.ones(len(train), dtype=bool) if may_train is None else may_train
     P = np.zeros((len(train), len(classes)))
-    for held_out in np.unique(fold[fold >= 0]):
+
+    def predict(held_out: int) -> None:
         test = fold == held_out
         fits = ~np.isin(train.group, train.group[test]) & allowed
         present = np.unique(train.y[fits])
         if len(present) == 1:  # all that is left to say
             P[test, np.searchsorted(classes, present)] = 1.0
-            continue
+            return
         fitted = model.unfitted().fit(train, fits)
-        columns = np.searchsorted(classes, fitted.classes_)
-        P[np.ix_(test, columns)] = fitted.predict_proba(train.X[test], train.rows[test])
+        columns, X = np.searchsorted(classes, fitted.classes_), chosen_rows(train.X, test)
+        P[np.ix_(test, columns)] = fitted.predict_proba(X, train.rows[test])
+
+    at_once = 1 if model.columns else _blas_threads()
+    with threadpool_limits(1):
+        Parallel(at_once, backend="threading", batch_size=1)(
+            delayed(copy_context().run)(predict, held_out)  # the context has the shared work
+            for held_out in np.unique(fold[fold >= 0])
+        )
     return _scored(train, P, fold)
+
+
+def _blas_threads() -> int:
+    from threadpoolctl import threadpool_info
+
+    return max(
+        (one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"), default=1
+    )
 
 
 def pooled_out_of_fold(members: Sequence[Predictions], sizes: Ints) -> Predictions:

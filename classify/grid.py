@@ -1,134 +1,160 @@
-"""The axes of a sweep, read from TOML and checked before anything runs."""
+"""The cells of a sweep, read from a TOML file and checked before anything runs."""
 
 import itertools
-import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from classify.balance import BALANCES
+from classify.cell import Cell, balance_of
 from classify.fit import MEMBERS
-from classify.heads import HEADS, NEED_TEXTS
-from embed.errors import UserError, did_you_mean
+from classify.grid_axes import parameters, read_values
+from classify.grid_factors import Factor, Point, Sources, factors, is_of, points
+from classify.grid_one_factor import around
+from classify.grid_toml import Table, read_tables
+from embed.errors import UserError
 
-SWEPT_HEADS = (*(name for name in HEADS if name not in NEED_TEXTS), "stack")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One configuration of a sweep."""
-
-    encoders: tuple[str, ...]
-    head: str
-    balance: str
-    fraction: float  # of each class's training photos in every fold
-    seed: int  # of the folds, the drawn fraction, balancing and the head
-    folds: int
+MOST_CELLS = 100_000
+MOST_POINTS = 1_000_000  # looked at, those that are left out or equal to others among them
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The product of these axes. `encoders` may hold lists: several encoders side by side."""
+    """What a sweep is to compute."""
 
-    encoders: tuple[tuple[str, ...], ...] = ()  # empty: the workspace's own
-    heads: tuple[str, ...] = (*MEMBERS, "stack")
-    balance: tuple[str, ...] = ("none",)
-    fractions: tuple[float, ...] = (1.0,)
-    seeds: tuple[int, ...] = (0,)
-    folds: int = 5
-    path: Path = field(default=Path(), compare=False)
+    path: Path
+    cells: list[Cell]
+    """each once, in the order of the axes"""
+    notes: list[str]
+    """what was left out as meaningless, and what has no effect"""
+    sources: Sources = field(default_factory=dict, repr=False)
 
-    def cells(self) -> list[Cell]:
-        """Every cell that has a meaning, in the order of the axes."""
-        axes = (self.encoders, self.heads, self.balance, self.fractions, self.seeds)
-        cells = [Cell(*values, folds=self.folds) for values in itertools.product(*axes)]
-        return [cell for cell in cells if cell.balance == balance_of(cell.head, cell.balance)]
-
-    @property
-    def left_out(self) -> list[str]:
-        """Which heads go without which balance, in words."""
-        pairs = itertools.product(self.heads, self.balance)
-        return [
-            f"{balance} means nothing to {head}: these cells are left out"
-            for head, balance in pairs
-            if balance_of(head, balance) != balance
-        ]
+    def place(self, axis: str, value: Hashable) -> str:
+        """`grid.toml:7`, where the file gives that value to an axis; else the file alone."""
+        if (axis, value) not in self.sources:
+            return str(self.path)
+        setting, element = self.sources[axis, value]
+        return setting.statement.place(element)
 
 
-def balance_of(head: str, balance: str) -> str:
-    """`balance`, or none where it means nothing to the head; a stack takes any."""
-    return balance if head == "stack" or balance in HEADS[head].balances else "none"
+@dataclass(eq=False)
+class _Condition:
+    """An [[exclude]]: the values that all have to be met for a cell to be dropped."""
+
+    table: Table
+    values: dict[str, set[Any]]
+    dropped: int = 0
+
+    def meets(self, point: Point) -> bool:
+        head = point["heads"]
+        met = all(
+            is_of(axis, head) and point.get(axis) in wanted for axis, wanted in self.values.items()
+        )
+        self.dropped += met
+        return met
 
 
-def read_grid(path: Path) -> Grid:
-    """The grid in a TOML file.
+def read_grid(path: Path, usual: Cell, one_factor: str | None = None) -> Grid:
+    """The cells that a TOML file asks for; `docs/sweep.md` says what it may hold.
 
-    Raises `UserError` for a missing or broken file, unknown keys, and values out of range.
+    usual : gives every axis that the file does not mention; but heads are then those that `fit`
+        has compete, and their stack
+    one_factor : `first`, or `head=knn,photos=all`: only the cells around this base that differ
+        from it in one axis (see `classify.grid_one_factor`)
+
+    Raises `UserError` with file and line for all that is wrong: broken TOML, unknown keys, values
+    out of range, zips of unequal lengths, too many cells, none.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}). See docs/sweep.md.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no valid TOML: {error}. See docs/sweep.md.") from error
-    known = [axis.name for axis in fields(Grid) if axis.name != "path"]
-    for key in table:
-        if key not in known:
-            raise UserError(f"{path}: unknown key '{key}'. {did_you_mean(key, known)}")
-    axes: dict[str, Any] = {}
-    for key, value in table.items():
-        axes[key] = value if key == "folds" else _axis(path, key, value)
-    grid = Grid(**axes, path=path)
-    _check(grid)
-    return grid
+    top = read_tables(path)
+    for setting in top.settings.values():  # those that every [[grid]] overrules, too
+        read_values(setting)
+    sources: Sources = {}
+    grids = top.grid or (Table(top.statement),)
+    products = [factors(top, grid, usual, sources) for grid in grids]
+    shared = [_condition(table) for table in top.exclude]
+    conditions = [[*shared, *map(_condition, grid.exclude)] for grid in grids]
+    walks = around(products, one_factor) if one_factor else [points(each) for each in products]
+    notes: dict[str, None] = {}
+    cells: dict[Cell, None] = {}
+    count = itertools.count(1)
+    for walk, excluded in zip(walks, conditions, strict=True):
+        for i, point in enumerate(walk):
+            why = meaningless(point)
+            if why:
+                notes[f"{why}: these cells are left out"] = None
+            # no any(): each condition counts the points that meet it
+            elif sum(condition.meets(point) for condition in excluded):
+                why = "it is excluded"
+            else:
+                cells[cell_of(point)] = None
+            if why and one_factor and i == 0:
+                raise UserError(f"--one-factor: there is no such base: {why}. Choose another.")
+            if len(cells) > MOST_CELLS or next(count) > MOST_POINTS:
+                raise UserError(
+                    f"{path}: more than {MOST_CELLS:,} cells, or {MOST_POINTS:,} before some are "
+                    "left out. Take fewer values of some axes."
+                )
+    if not cells:
+        said = "; ".join(notes) or "everything is excluded"
+        raise UserError(f"{path}: no cell is left ({said}). Take other values of some axes.")
+    for condition in dict.fromkeys(itertools.chain(*conditions)):
+        if not condition.dropped and not one_factor:
+            notes[f"{condition.table.statement.place()}: this [[exclude]] drops no cell"] = None
+    notes |= dict.fromkeys(_idle(products, cells))
+    return Grid(path, list(cells), list(notes), sources)
 
 
-def _axis(path: Path, key: str, value: Any) -> tuple[Any, ...]:
-    values = value if isinstance(value, list) else [value]
-    if not values:
-        raise UserError(f"{path}: '{key}' is empty. Give at least one value.")
-    if key == "encoders":
-        values = [tuple(v) if isinstance(v, list) else (v,) for v in values]
-    return tuple(dict.fromkeys(values))
+def _condition(table: Table) -> _Condition:
+    if not table.settings:
+        raise UserError(f"{table.statement.place()}: this [[exclude]] says nothing.")
+    values = {s.key: {value for value, _ in read_values(s)} for s in table.settings.values()}
+    return _Condition(table, values)
 
 
-def _check(grid: Grid) -> None:
-    checks: tuple[tuple[str, Sequence[Any], Any, str], ...] = (
-        ("encoders", [n for group in grid.encoders for n in group], _is_text, "names in quotes"),
-        ("heads", grid.heads, SWEPT_HEADS, "heads"),
-        ("balance", grid.balance, BALANCES, "ways to balance"),
-        ("fractions", grid.fractions, _is_fraction, "numbers above 0 and at most 1"),
-        ("seeds", grid.seeds, _is_seed, "whole numbers, 0 or more"),
-        ("folds", [grid.folds], _is_folds, "a whole number of at least 2"),
+def meaningless(point: Point) -> str | None:
+    """Why there is no such cell, if so."""
+    head, balance = point["heads"], point["balance"]
+    if balance_of(head, balance) != balance:
+        return f"{balance} means nothing to {head}"
+    takes_pca = any("pca" in parameters(one) for one in _fitted(head))
+    return None if point["pca"] is None or takes_pca else f"pca means nothing to {head}"
+
+
+def _fitted(head: str) -> tuple[str, ...]:
+    return MEMBERS if head == "stack" else (head,)
+
+
+def cell_of(point: Point) -> Cell:
+    """The cell at a point; parameters at their default are not mentioned."""
+    head = point["heads"]
+    options = {
+        axis if head == "stack" else axis.rpartition(".")[2]: value
+        for axis, value in point.items()
+        if "." in axis and value is not None
+    }
+    if point["pca"] is not None:
+        takers = [one for one in _fitted(head) if "pca" in parameters(one)]
+        options |= {f"{one}.pca" if head == "stack" else "pca": point["pca"] for one in takers}
+    return Cell(
+        encoders=point["encoders"],
+        head=head,
+        balance=point["balance"],
+        photos=point["photos"],
+        split=point["splits"],
+        seed=point["seeds"],
+        folds=point["folds"],
+        precision=point["precision"],
+        columns=point["columns"],
+        options=tuple(sorted(options.items())),
     )
-    for key, values, allowed, expected in checks:
-        for value in values:
-            if isinstance(allowed, tuple):
-                if value not in allowed:
-                    hint = did_you_mean(str(value), allowed)
-                    raise UserError(f"{grid.path}: '{value}' under '{key}'. {hint}")
-            elif not allowed(value):
-                raise UserError(f"{grid.path}: '{key}' takes {expected}, not {value!r}.")
-    if len(grid.left_out) == len(grid.heads) * len(grid.balance):
-        raise UserError(f"{grid.path}: no cell is left: {'; '.join(grid.left_out)}.")
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_seed(value: Any) -> bool:
-    return _is_whole(value) and value >= 0
-
-
-def _is_folds(value: Any) -> bool:
-    return _is_whole(value) and value >= 2
-
-
-def _is_fraction(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+def _idle(products: Sequence[Sequence[Factor]], cells: Iterable[Cell]) -> list[str]:
+    """Notes on parameters that no cell takes."""
+    heads = {one for cell in cells for one in (cell.head, *_fitted(cell.head))}
+    axes = dict.fromkeys(axis for product in products for f in product for axis in f.axes)
+    return [
+        f"'{axis}' has no effect: no cell is of {axis.rpartition('.')[0]}"
+        for axis in axes
+        if "." in axis and axis.rpartition(".")[0] not in heads
+    ]

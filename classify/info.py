@@ -29,7 +29,7 @@ def describe_workspace(workspace: Workspace) -> dict[str, Any]:
         facts["photos"] = "none yet: run `cli embed PHOTOS`"
     facts["embeddings"] = [_store_line(workspace, name) for name in stored_encoders(workspace)]
     facts["splits"] = sorted(path.stem for path in workspace.folder.glob("splits/*.csv"))
-    facts["sweeps"] = sorted(path.parent.name for path in workspace.sweeps.glob("*/table.csv"))
+    facts["sweeps"] = sorted(path.parent.name for path in workspace.sweeps.glob("*/sweep.json"))
     facts["runs"] = [run.name for run in all_runs(workspace)]
     return {name: value or "none" for name, value in facts.items()}
 

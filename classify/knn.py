@@ -1,13 +1,16 @@
 """Nearest neighbours in a metric that leaving one out chooses, with everything else."""
 
 from collections.abc import Iterator
-from itertools import product
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from classify.base import Head, State
 from classify.left_out import Judges, judges
+from classify.ranges import whole
+from classify.shared_work import shared
 from classify.within import Within
 
 NEIGHBOURS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 70, 100)
@@ -16,6 +19,8 @@ SIZE_POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FLOORS = (0.002, 0.01, 0.05, 0.2)
 RIDGES = (np.inf, 10.0, 3.0, 1.0, 0.3)
 CELLS = 8_000_000  # of a table of rows that judge × rows that vote
+# Where k is given, so many are looked at: one look then serves every k of a sweep.
+ROOM = 32  # and four times, 16 times … as many
 
 
 class Choice(NamedTuple):
@@ -41,6 +46,12 @@ class Knn(Head):
     (copies, SMOTE) vote too and k grows as the rows do. The prior is the smoothed frequency of the
     classes, or equal where they are balanced.
 
+    Parameters
+    ----------
+    k : how many of the real training rows vote, all where they are fewer; or None to choose it. T,
+        a and f are then the best at that k, and the ridge is the one of the least loss over all k
+        up to 32 (or 128, 512 … where k is above), so that k is all that fits of other k differ in
+
     Attributes
     ----------
     ridge_, k_, temperature_, size_power_, floor_ : the choice; ridge_ = inf is G = I
@@ -53,10 +64,28 @@ class Knn(Head):
 
     name = "knn"
 
+    def __init__(
+        self,
+        balance: str = "none",
+        random_state: int = 0,
+        layout: tuple[int, ...] = (),
+        pca: int | None = None,
+        k: int | None = None,
+    ) -> None:
+        super().__init__(balance, random_state, layout, pca)
+        self.k = k
+
+    def check(self) -> None:
+        super().check()
+        whole("k", self.k, optional=True)
+
     def _fit(self, rows: Any, index: Any) -> None:
-        rows = rows.astype(np.float32)
+        rows = rows.astype(np.float32, copy=False)
         within = Within.of(rows, index)
-        choice = leave_one_out(within, rows, index)
+        if self.k is None:
+            choice = leave_one_out(within, rows, index)
+        else:
+            choice = leave_one_out_at(self.k, within, rows, index)
         X, y, weights = self._balanced(rows, index)
         self.ridge_ = choice.ridge
         self.k_ = max(1, round(choice.k * len(X) / len(rows)))
@@ -70,14 +99,12 @@ class Knn(Head):
         self._load()
 
     def _load(self) -> None:
-        import faiss
-
-        self._index = faiss.IndexFlatIP(self.bank_.shape[1])
-        self._index.add(self.bank_)
+        self._flat = Flat(self.bank_)
 
     def _proba(self, rows: Any) -> Any:
         rows = np.ascontiguousarray(rows, dtype=np.float32)
-        similarity, neighbour = self._index.search(rows, self.k_)
+        most = self.k_ if self.k is None else min(_room(self.k_), len(self.bank_))
+        similarity, neighbour = (found[:, : self.k_] for found in nearest(self._flat, rows, most))
         similarity, label = similarity.astype(np.float64), self.bank_index_[neighbour]
         votes = _weights(similarity, self.temperature_) * self.vote_[label]
         cell = label + np.arange(len(rows))[:, None] * len(self.prior_)
@@ -92,6 +119,38 @@ class Knn(Head):
         return head
 
 
+@dataclass(frozen=True)
+class Flat:
+    """Rows that FAISS searches through."""
+
+    bank: Any
+    """(n, dim) float32"""
+
+    @cached_property
+    def index(self) -> Any:
+        import faiss
+
+        index = faiss.IndexFlatIP(self.bank.shape[1])
+        index.add(self.bank)
+        return index
+
+
+@shared
+def nearest(flat: Flat, rows: Any, k: int) -> tuple[Any, Any]:
+    """Inner products (n, k) of `rows` (n, dim) with the nearest of the bank, and their numbers."""
+    similarity, neighbour = flat.index.search(rows, k)
+    return similarity, neighbour
+
+
+def _room(k: int) -> int:
+    """How many are looked at where `k` of them are wanted."""
+    room = ROOM
+    while room < k:
+        room *= 4
+    return room
+
+
+@shared
 def _bank(within: Within, rows: Any, added: Any, ridge: float) -> Any:
     fade, X = within.fade(ridge), added.astype(np.float32)
     unit = _lengths(within.lengths(rows).at(fade).mean())
@@ -103,6 +162,7 @@ def _lengths(squares: Any) -> Any:
     return np.sqrt(np.maximum(squares, 1e-12))
 
 
+@shared
 def leave_one_out(within: Within, rows: Any, index: Any) -> Choice:
     """The choice with the least mean log-loss when each row is voted on by the others.
 
@@ -111,15 +171,53 @@ def leave_one_out(within: Within, rows: Any, index: Any) -> Choice:
     panel = judges(index, CELLS // len(rows), equal=False)
     if not len(panel.rows):  # a row a class
         return Choice(np.inf, 1, TEMPERATURES[-1], 0.0, FLOORS[-1])
-    most = min(NEIGHBOURS[-1], len(rows) - 1)
-    losses: dict[Choice, float] = {}
-    for ridge, similarity in left_out_similarities(within, rows, panel):
+    ks = tuple(k for k in NEIGHBOURS if k < len(rows))
+    losses = left_out_losses(within, rows, index, panel, ks)
+    *place, k = np.unravel_index(losses.argmin(), losses.shape)
+    return _choice(place, ks[k])
+
+
+def leave_one_out_at(k: int, within: Within, rows: Any, index: Any) -> Choice:
+    """The same for `k` votes, or all where they are fewer, in the best metric for all like k."""
+    panel = judges(index, CELLS // len(rows), equal=False)
+    if not len(panel.rows):
+        return Choice(np.inf, min(k, len(rows)), TEMPERATURES[-1], 0.0, FLOORS[-1])
+    others = len(rows) - 1
+    losses = left_out_losses(within, rows, index, panel, tuple(range(1, min(_room(k), others) + 1)))
+    ridge = losses.min(axis=(1, 2, 3, 4)).argmin()
+    at = losses[ridge, ..., min(k, others) - 1]
+    return _choice((ridge, *np.unravel_index(at.argmin(), at.shape)), min(k, len(rows)))
+
+
+def _choice(place: Any, k: int) -> Choice:
+    """By its place in the tables of ridges, temperatures, powers and floors."""
+    ridge, temperature, power, floor = place
+    return Choice(RIDGES[ridge], k, TEMPERATURES[temperature], SIZE_POWERS[power], FLOORS[floor])
+
+
+@shared
+def left_out_losses(
+    within: Within, rows: Any, index: Any, panel: Judges, ks: tuple[int, ...]
+) -> Any:
+    """Mean log-losses of the judges for every ridge, temperature, power, floor and k of `ks`."""
+    most = min(max(ks[-1], NEIGHBOURS[-1]), len(rows) - 1)
+    seen = left_out_neighbours(within, rows, index, panel, most)
+    return np.stack([_losses(near, label, panel, within.counts, ks) for near, label in seen])
+
+
+@shared
+def left_out_neighbours(
+    within: Within, rows: Any, index: Any, panel: Judges, most: int
+) -> list[tuple[Any, Any]]:
+    """For each ridge (J, most) similarities, the nearest first, and the neighbours' classes."""
+    found = []
+    for _, similarity in left_out_similarities(within, rows, panel):
         neighbour = np.argpartition(-similarity, most - 1, axis=1)[:, :most]
         near = np.take_along_axis(similarity, neighbour, axis=1).astype(np.float64)
         order = np.argsort(-near, axis=1)
         near, label = (np.take_along_axis(a, order, axis=1) for a in (near, index[neighbour]))
-        losses |= _losses(ridge, near, label, panel, within.counts)
-    return min(losses, key=losses.__getitem__)
+        found.append((near, label))
+    return found
 
 
 def left_out_similarities(within: Within, rows: Any, panel: Judges) -> Iterator[tuple[float, Any]]:
@@ -150,23 +248,26 @@ def left_out_similarities(within: Within, rows: Any, panel: Judges) -> Iterator[
         yield ridge, similarity
 
 
-def _losses(ridge: float, near: Any, label: Any, panel: Judges, counts: Any) -> dict[Choice, Any]:
-    """The best k and its mean log-loss for every temperature, power and floor.
+def _losses(near: Any, label: Any, panel: Judges, counts: Any, ks: tuple[int, ...]) -> Any:
+    """Mean log-losses for every temperature, power, floor and k.
 
     near, label : (J, most) similarities, the nearest first, and class numbers of the neighbours
     """
+    near, label = near[:, : ks[-1]], label[:, : ks[-1]]
     hit = label == panel.index[:, None]
     size = (counts[label] - hit).astype(float)
     truth = counts[panel.index] / (counts.sum() - 1 + len(counts))  # smoothed, without the row
-    ks = np.array([k for k in NEIGHBOURS if k <= near.shape[1]])
-    losses = {}
-    for temperature, power in product(TEMPERATURES, SIZE_POWERS):
-        votes = _weights(near, temperature) * size**-power
-        share = (np.cumsum(votes * hit, axis=1) / np.cumsum(votes, axis=1))[:, ks - 1]
-        for floor in FLOORS:
-            loss = -np.log((1 - floor) * share + floor * truth[:, None]).mean(axis=0)
-            best = loss.argmin()
-            losses[Choice(ridge, int(ks[best]), temperature, power, floor)] = loss[best]
+    columns = np.array(ks) - 1
+    by_size = [size**-power for power in SIZE_POWERS]
+    losses = np.empty((len(TEMPERATURES), len(SIZE_POWERS), len(FLOORS), len(ks)))
+    for t, temperature in enumerate(TEMPERATURES):
+        weights = _weights(near, temperature)
+        for p, weight in enumerate(by_size):
+            votes = weights * weight
+            share = (np.cumsum(votes * hit, axis=1) / np.cumsum(votes, axis=1))[:, columns]
+            for f, floor in enumerate(FLOORS):
+                each = -np.log((1 - floor) * share + floor * truth[:, None])
+                losses[t, p, f] = each.mean(axis=0)
     return losses
 
 

@@ -7,6 +7,8 @@ from scipy.special import softmax
 
 from classify.base import Head
 from classify.left_out import fit_factors, judges
+from classify.ranges import above
+from classify.shared_work import shared
 from classify.within import Products, Within, left_out_share
 
 RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
@@ -30,6 +32,11 @@ class Lda(Head):
     (`classify.within.Within`). They are found on the real rows; rows that balancing adds count
     in the means and the scatter. With any `balance` every class weighs the same and a = 0.
 
+    Parameters
+    ----------
+    ridge : what is added to the eigenvalues of the scatter, as a multiple of their mean, or None
+        to choose it; the shrinkage is ridge / (1 + ridge)
+
     Attributes
     ----------
     coef_ : (C, dim) and intercept_ : (C,), float64; softmax(rows @ coef_.T + intercept_)
@@ -39,9 +46,25 @@ class Lda(Head):
 
     name = "lda"
 
+    def __init__(
+        self,
+        balance: str = "none",
+        random_state: int = 0,
+        layout: tuple[int, ...] = (),
+        pca: int | None = None,
+        ridge: float | None = None,
+    ) -> None:
+        super().__init__(balance, random_state, layout, pca)
+        self.ridge = ridge
+
+    def check(self) -> None:
+        super().check()
+        above("ridge", self.ridge, optional=True)
+
     def _fit(self, rows: Any, index: Any) -> None:
         within, equal = Within.of(rows, index), self.balance != "none"
-        choice = choose(within, rows, index, equal)
+        ridges = RIDGES if self.ridge is None else (float(self.ridge),)
+        choice = choose(within, rows, index, equal, ridges)
         self.shrinkage_ = choice.ridge / (1 + choice.ridge)
         self.sharpness_ = choice.factor / _gaussian(within, choice.ridge, len(rows))
         sizes, factor = within.counts, choice.factor
@@ -77,17 +100,21 @@ class Choice(NamedTuple):
     """t, for G as `Within` scales it"""
 
 
-def choose(within: Within, rows: Any, index: Any, equal: bool) -> Choice:
+@shared
+def choose(
+    within: Within, rows: Any, index: Any, equal: bool, ridges: tuple[float, ...] = RIDGES
+) -> Choice:
     """The choice with the least leave-one-out log-loss; see `Lda`."""
     counts = within.counts
     panel = judges(index, CELLS // len(counts), equal)
     sizes = [] if equal else [panel.each(np.log(counts))]
     factors: Any = (FACTOR, 0.0)[: 1 + len(sizes)]
-    best, choice = np.inf, Choice(1.0, FACTOR, 0.0, 0.0)
+    usual = 1.0 if len(ridges) > 1 else ridges[0]
+    best, choice = np.inf, Choice(usual, FACTOR, 0.0, 0.0)
     if not len(panel.rows):
         return choice
     left_out = LeftOut.of(within, rows[panel.rows], panel.index)
-    for ridge in RIDGES:
+    for ridge in ridges:
         distance, noise = left_out.distances(ridge)
         factors, loss = fit_factors([-distance / 2, *sizes], panel, factors)
         if loss < best:
@@ -112,12 +139,14 @@ class LeftOut(NamedTuple):
     """of the class means"""
 
     @classmethod
+    @shared
     def of(cls, within: Within, X: Any, index: Any) -> Self:
         """X : (J, dim)"""
         X, means = X.astype(np.float64), within.means.astype(np.float64)
         square, cross = within.lengths(X), within.products(X, means)
         return cls(within, index, square, cross, within.products(means, means))
 
+    @shared
     def distances(self, ridge: float) -> tuple[Any, float]:
         """d_c - t / n_c (J, C) and t in the metric; means, scatter and n_c lack the row."""
         raw, n = self.raw_distances(ridge), self.within.counts

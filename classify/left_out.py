@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import logsumexp, softmax
 
+from classify.shared_work import shared
+
 # Some hundred rows settle two or three numbers; more only cost time.
 FEWEST = 500
 
@@ -29,6 +31,7 @@ class Judges(NamedTuple):
         return np.tile(of_class, (len(self.rows), 1))
 
 
+@shared
 def judges(index: Any, most: int, equal: bool, alone: bool = False) -> Judges:
     """At most max(`most`, 500) rows, evenly over the classes `index` (n,).
 

@@ -7,8 +7,11 @@ from scipy.special import softmax
 
 from classify.balance import Plan, plan_balance
 from classify.base import Head
+from classify.c_walk import fit_at
 from classify.multinomial import Multinomial, Solution, principal_axes
 from classify.penalty import PATH, Choice, Search, choose
+from classify.ranges import above
+from classify.shared_work import shared
 
 GAMMA = 2.0  # of the focal loss, as its authors recommend
 # The share of the log prior that each loss takes from the logits.
@@ -39,7 +42,8 @@ class LogReg(Head):
 
     Parameters
     ----------
-    C : inverse strength of the penalty, or None to choose it
+    C : inverse strength of the penalty, or None to choose it. A given one is reached by way of
+        smaller ones (`classify.c_walk`), which fits of other C share
     loss : "cross-entropy"; "focal" (Lin et al. 2017, gamma 2); "balanced-softmax" (Ren et al.
         2020: log n_c is added to the logits in training only); "logit-adjusted" (Menon et al.
         2021: tau · log prior is taken from the logits, tau chosen on the held-out rows). As the
@@ -63,21 +67,27 @@ class LogReg(Head):
         balance: str = "none",
         random_state: int = 0,
         layout: tuple[int, ...] = (),
+        pca: int | None = None,
     ) -> None:
-        super().__init__(balance=balance, random_state=random_state, layout=layout)
+        super().__init__(balance, random_state, layout, pca)
         self.C = C
         self.loss = loss
 
-    def _fit(self, rows: Any, index: Any) -> None:
+    def check(self) -> None:
+        super().check()
+        above("C", self.C, optional=True)
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
-        if self.C is not None and not self.C > 0:
-            raise ValueError(f"C must be above 0 or None, got {self.C!r}")
-        plan = plan_balance(rows, index, self.balance, self.random_state)
+
+    def _fit(self, rows: Any, index: Any) -> None:
+        labels = self.classes_[index]
+        plan = plan_balance(rows, labels, self.balance, self.random_state)
         self.notes_ = np.array(plan.notes, dtype=str)
         axes = principal_axes(rows)
-        inside = rows @ axes
-        choice, start = self._choose(inside[plan.kept], index[plan.kept])
+        inside = _inside(rows, axes)
+        if len(plan.kept) < len(index):  # then there are no mixtures
+            inside, index = _taken(inside, index, plan.kept)
+        choice, start = self._choose(inside, index)
         solution, prior = self._solve(inside, index, plan, choice.C, start)
         self.C_, self.scale_, self.tau_ = choice.C, choice.scale, choice.tau
         intercept = choice.scale * solution.intercept - choice.tau * np.log(prior)
@@ -107,15 +117,29 @@ class LogReg(Head):
     def _solve(
         self, rows: Any, index: Any, plan: Plan, C: float, start: Solution | None
     ) -> tuple[Solution, Any]:
-        """The minimum, and the share of each class in the weight (C,)."""
+        """The minimum, and the share of each class in the weight (C,).
+
+        rows, index : those of the plan that are kept
+        """
         n_classes = len(self.classes_)
         weights = plan.copies * (1.0 if plan.weights is None else plan.weights)
-        mass = np.bincount(index[plan.kept], weights)
+        mass = np.bincount(index, weights)
         mixtures = None
-        if plan.mixtures is not None:  # then every row is kept
+        if plan.mixtures is not None:
             mass = mass + np.bincount(index[plan.mixtures.first], minlength=n_classes)
             mixtures = plan.mixtures.matrix(len(rows))
-        problem = Multinomial(
-            rows[plan.kept], index[plan.kept], n_classes, weights, mixtures, self._gamma
-        )
-        return problem.fit(C, start), mass / mass.sum()
+        problem = rows, index, n_classes, weights, mixtures, self._gamma
+        if self.C is None:
+            return Multinomial(*problem).fit(C, start), mass / mass.sum()
+        return fit_at(float(C), problem), mass / mass.sum()
+
+
+@shared
+def _inside(rows: Any, axes: Any) -> Any:
+    """`rows` (n, dim) on their axes, (n, r)."""
+    return rows @ axes
+
+
+@shared
+def _taken(rows: Any, index: Any, kept: Any) -> tuple[Any, Any]:
+    return rows[kept], index[kept]

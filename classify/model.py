@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from classify.dataset import Dataset
 from classify.heads import HEADS, read_state
+from classify.shared_work import shared
 from classify.stack import Stack
 from embed.files import write_bytes
 
@@ -58,7 +59,7 @@ class Model:
     def fit(self, train: Dataset, rows: NDArray[np.bool_] | None = None) -> Self:
         """Fit on the `rows` (n,) of `train`, by default all."""
         chosen = np.ones(len(train), dtype=bool) if rows is None else rows
-        X, y, table = train.X[chosen], train.y[chosen], train.rows[chosen]
+        X, y, table = chosen_rows(train.X, chosen), train.y[chosen], train.rows[chosen]
         if self.columns is not None:
             key = chosen.tobytes()
             if key not in self._fits:
@@ -76,7 +77,7 @@ class Model:
         if self.columns is None:
             return X
         side = self.columns.transform(self.columns.blank(len(X)) if table is None else table)
-        return np.hstack([X, side])
+        return _joined(X, side)
 
     def predict_proba(self, X: NDArray[np.float32], table: Any = None) -> NDArray[np.float64]:
         """(n, C) probabilities in the order of `classes_`, rows summing to 1."""
@@ -110,3 +111,14 @@ class Model:
 
         model: Model = read_state(path, FORMAT, build)
         return model
+
+
+@shared
+def chosen_rows(X: NDArray[np.float32], chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The rows of `X` (n, dim) that are `chosen` (n,)."""
+    return X[chosen]
+
+
+@shared
+def _joined(X: NDArray[np.float32], side: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.hstack([X, side])

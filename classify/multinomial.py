@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import softmax
 
 from classify.lbfgs import descend
+from classify.shared_work import shared
 
 ENTRIES = 1 << 17  # logits of a block: they stay in the processor's cache,
 ROWS = 512  # but fewer rows are not worth adding up a gradient (C, dim)
@@ -71,7 +73,8 @@ class Multinomial:
         size = max(ENTRIES // n_classes, ROWS)
         self._blocks = list(_blocks(rows, index, weights, mixtures, size))
         self._total = sum(block.weights.sum(dtype=float) for block in self._blocks)
-        self._spread = (rows * rows).mean(axis=0, dtype=float)
+        self.dtype = rows.dtype
+        self.spread = (rows * rows).mean(axis=0, dtype=float)
 
     def fit(self, C: float, start: Solution | None = None, tolerance: float = 1e-6) -> Solution:
         """The minimum under the penalty of `C`, from `start` (zeros if None).
@@ -87,34 +90,51 @@ class Multinomial:
         elif tolerance < FIRST:
             theta, _ = self._descend(theta, C, FIRST)
         theta, gap = self._descend(theta, C, tolerance)
-        if gap > tolerance and self._blocks[0].rows.dtype == np.float32:
-            theta, gap = self._in_float64()._descend(theta, C, tolerance)
+        if gap > tolerance and self.dtype == np.float32:
+            theta, gap = self.in_float64()._descend(theta, C, tolerance)
         return Solution(theta[:, :-1].copy(), theta[:, -1].copy(), gap)
 
     def loss(self, solution: Solution, C: float) -> tuple[float, Any]:
         """The penalised mean loss and its gradient (C, dim + 1), the intercept's last."""
         theta = np.column_stack([solution.coef, solution.intercept])
-        loss, gradient, _ = self._evaluate(theta, C)
+        loss, gradient, _ = self.evaluate(theta, C)
         return loss, gradient
 
+    def class_curvature(self, theta: Any) -> Any:
+        """The mean (C, C) of diag(p) - p pᵀ over the rows, p their probabilities at `theta`."""
+        dtype = self.dtype
+        found = np.zeros((self.n_classes, self.n_classes))
+        for block in self._blocks:
+            Z = block.rows @ theta[:, :-1].T.astype(dtype) + theta[:, -1].astype(dtype)
+            if block.mixtures is not None:
+                Z = np.concatenate([Z, block.mixtures @ Z])
+            p = softmax(Z, axis=1)
+            weighted = p * block.weights[:, None]
+            found -= weighted.T @ p
+            found.flat[:: self.n_classes + 1] += weighted.sum(axis=0, dtype=float)
+        return found / self._total
+
     def _descend(self, theta: Any, C: float, tolerance: float) -> tuple[Any, float]:
-        curvature = self._evaluate(theta, C)[2] / EASE
-        scale = np.append(curvature * self._spread + 1 / (C * self.n), curvature) ** -0.5
+        curvature = self.evaluate(theta, C)[2] / EASE
+        scale = np.append(curvature * self.spread + 1 / (C * self.n), curvature) ** -0.5
         gap = np.inf
 
         def value(flat: Any) -> tuple[float, Any]:
             nonlocal gap
-            loss, gradient, _ = self._evaluate(flat.reshape(theta.shape) * scale, C)
+            loss, gradient, _ = self.evaluate(flat.reshape(theta.shape) * scale, C)
             gap = float((gradient**2).sum()) * C * self.n / 2
             return loss, (gradient * scale).ravel()
 
-        end = descend(value, (theta / scale).ravel(), lambda: gap <= tolerance)
+        end, _ = descend(value, (theta / scale).ravel(), lambda: gap <= tolerance)
         return end.reshape(theta.shape) * scale, gap
 
-    def _evaluate(self, theta: Any, C: float) -> tuple[float, Any, float]:
-        """The loss, its gradient, and the mean of p (1 - p) over rows and classes."""
+    def evaluate(self, theta: Any, C: float) -> tuple[float, Any, float]:
+        """The penalised mean loss at `theta` (C, dim + 1), the intercept last; its gradient there.
+
+        Last, the mean of p (1 - p) over rows and classes.
+        """
         coef, intercept = theta[:, :-1], theta[:, -1]
-        dtype = self._blocks[0].rows.dtype
+        dtype = self.dtype
         columns, shift = coef.T.astype(dtype, order="C"), intercept.astype(dtype)
         gradient = np.zeros_like(theta)
         loss = doubt = 0.0
@@ -135,9 +155,11 @@ class Multinomial:
         loss = loss / self._total + float((coef * coef).sum()) / (2 * C * self.n)
         return loss, gradient, doubt / (self._total * self.n_classes)
 
-    def _in_float64(self) -> "Multinomial":
+    def in_float64(self) -> "Multinomial":
+        """The same with products in float64."""
         exact = object.__new__(Multinomial)
         vars(exact).update(vars(self))
+        exact.dtype = np.dtype(float)
         exact._blocks = [
             b._replace(rows=b.rows.astype(float), weights=b.weights.astype(float))
             for b in self._blocks
@@ -200,11 +222,13 @@ def _runs_of_classes(counts: Any, size: int) -> Iterator[tuple[int, int]]:
             first, held = c + 1, 0
 
 
+@shared
 def principal_axes(rows: Any) -> Any:
     """Orthonormal axes (dim, r) of the span of `rows` (n, dim): its principal axes, same dtype.
 
-    By the smaller of the two Gram matrices. The weights of a fit under an L2 penalty lie in the
-    span, so r <= min(n, dim) columns `rows @ axes` are enough, and nothing is lost.
+    The weakest first; by the smaller of the two Gram matrices. The weights of a fit under an L2
+    penalty lie in the span, so r <= min(n, dim) columns `rows @ axes` are enough, and nothing is
+    lost.
     """
     exact = rows.astype(float)
     n, dim = rows.shape

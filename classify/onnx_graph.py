@@ -89,6 +89,13 @@ def _probabilities(graph: Graph, head: Any) -> str:
 
 def _rows(graph: Graph, head: Any) -> str:
     """Centred unit rows, as `classify.base.Head._rows` makes them."""
+    rows = _centred(graph, head)
+    if not hasattr(head, "axes_"):
+        return rows
+    return _unit(graph, graph("MatMul", rows, graph.constant(head.axes_)))
+
+
+def _centred(graph: Graph, head: Any) -> str:
     rows = graph("Sub", "embedding", graph.constant(head.mean_))
     if len(head.layout) < 2:
         return _unit(graph, rows)

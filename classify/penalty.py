@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from classify.multinomial import Multinomial, Solution
+from classify.shared_work import shared
 
 # C is the prior variance of a logit: for a unit row x and w ~ N(0, C·I), x·w ~ N(0, C).
 PATH = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
@@ -38,6 +39,7 @@ class Search(NamedTuple):
     """Classes of all sizes count the same in the held-out log-loss"""
 
 
+@shared
 def choose(
     rows: Any, index: Any, search: Search, random_state: int
 ) -> tuple[Choice, Solution | None]:

@@ -33,10 +33,10 @@ def outlook(photos: Sequence[float], scores: F64) -> str:
         f"From {photos[0]:.0f} to {photos[-1]:.0f} training photos a class on average, macro-F1 "
         f"goes from {first:.3f} to {last:.3f}."
     )
-    law = _twice(np.array(photos)[-MOST_POINTS:], scores[-MOST_POINTS:])
-    if isinstance(law, str):
-        return f"{seen} {law}"
-    value, low, high = law
+    found = gain(np.array(photos), scores, 2 * photos[-1])
+    if isinstance(found, str):
+        return f"{seen} {found}"
+    value, low, high = found
     return (
         f"{seen} If it goes on as it went (errors as a power of the photos), twice the photos, of "
         f"the same kind, would bring {100 * value:.1f} points [{100 * low:.1f}, {100 * high:.1f}]. "
@@ -44,8 +44,12 @@ def outlook(photos: Sequence[float], scores: F64) -> str:
     )
 
 
-def _twice(photos: NDArray[np.float64], scores: F64) -> tuple[float, float, float] | str:
-    """(gain, low, high) of macro-F1 with twice the photos, or why there is none."""
+def gain(photos: NDArray[np.float64], scores: F64, at: float) -> tuple[float, float, float] | str:
+    """(gain, low, high) in score with `at` photos of a class, or why nothing is said of them.
+
+    photos, scores : as `outlook` takes them; `at` lies beyond the last
+    """
+    photos, scores = photos[-MOST_POINTS:], scores[-MOST_POINTS:]
     before = photos * FURTHER <= photos[-1]
     if before.sum() < FEWEST_BEFORE:
         return "Too few points for a guess at what more photos would bring."
@@ -53,21 +57,20 @@ def _twice(photos: NDArray[np.float64], scores: F64) -> tuple[float, float, floa
     if errors[-1, 0] < NEARLY_RIGHT:
         return "Nearly all is right already: more photos can bring little here."
     errors = np.maximum(errors, NEARLY_RIGHT / 10)
-    foretold = _law(photos[before], errors[before], photos[-1:])[0]
+    foretold = law(photos[before], errors[before], photos[-1:])[0]
     _, low, high = interval(foretold - errors[-1])
-    line = _law(photos, errors, photos)
+    line = law(photos, errors, photos)
     missed = float(np.abs(line[:, 0] - errors[:, 0]).max())
     holds = low <= 0 <= high or abs(foretold[0] - errors[-1, 0]) < MISSED
     if not holds or missed > MISSED:
         return "No power law fits these points, so nothing is said of more photos."
-    gain = errors[-1] - _law(photos, errors, 2 * photos[-1:])[0]
-    value, low, high = interval(gain)
+    value, low, high = interval(errors[-1] - law(photos, errors, np.array([at]))[0])
     if high - low > FAR_OFF or value <= 0:
         return "The points are too uncertain to say what more photos would bring."
     return value, low, high
 
 
-def _law(photos: NDArray[np.float64], errors: F64, at: NDArray[np.float64]) -> F64:
+def law(photos: NDArray[np.float64], errors: F64, at: NDArray[np.float64]) -> F64:
     """(len(at), 1 + B) of the straight line through the logarithms of (k,) and (k, 1 + B)."""
     x, y = np.log(photos), np.log(errors)
     centred = x - x.mean()

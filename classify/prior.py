@@ -18,6 +18,11 @@ class Prior(Head):
     name = "prior"
     balances = ("none", "weights")
 
+    def __init__(
+        self, balance: str = "none", random_state: int = 0, layout: tuple[int, ...] = ()
+    ) -> None:
+        super().__init__(balance, random_state, layout)  # what the rows look like does not count
+
     def _fit(self, rows: Any, index: Any) -> None:
         self._balanced(rows, index)  # knows which names there are
         sizes = np.bincount(index) + 1.0

@@ -33,6 +33,7 @@ function filter(table) {
   }
   const total = table.tBodies[0].rows.length, out = document.querySelector(`[data-count="${CSS.escape(table.id)}"]`);
   out.textContent = count === total ? `${total} rows` : `${count} of ${total} rows`;
+  table.dispatchEvent(new Event("filter"));
 }
 for (const table of all("table.sortable")) {
   all("th[aria-sort] button", table).forEach(button =>

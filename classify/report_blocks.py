@@ -4,17 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["text", "count", "number", "share"]
+Kind = Literal["text", "count", "number", "share", "exact"]
 Figure = tuple[float | None, float | None, float | None]  # value and its 95% interval
 Value = str | int | float | Figure | None
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: `share` is shown in per cent, `number` with three decimals."""
+    """A column of a table: `share` is shown in per cent, `number` with three decimals, `exact` as
+    it is (a setting).
+    """
 
     name: str
     kind: Kind = "text"
+    less: bool = False  # is better
+    wide: bool = False  # its values span orders of magnitude
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class ReportTable:
     marked: frozenset[int] = frozenset()  # rows that stand out
     sortable: bool = False  # long: to sort and to filter where the form can
     facet: int | None = None  # the column with few values to choose from
+    axes: Sequence[int] = ()  # columns to slice by, where the form can: the others are figures
 
 
 @dataclass(frozen=True)
@@ -197,4 +202,6 @@ def _shown_number(value: float | None, kind: Kind) -> str:
         return ""
     if kind == "share":
         return f"{value:.1%}"
+    if kind == "exact":
+        return f"{value:.6g}"
     return f"{value:,.0f}" if kind == "count" else f"{value:.3f}"

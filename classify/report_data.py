@@ -12,6 +12,7 @@ from classify import (
     report_stress,
     report_study,
     report_sureness,
+    report_sweeps,
 )
 from classify.bootstrap import few_witnesses
 from classify.report_blocks import Figure, ReportData, Section, as_figure, in_per_cent, shown
@@ -78,7 +79,7 @@ def _chapters(run: str, part: str) -> list[tuple[Callable[[Source], Section | No
         (report_stress.robustness, "Worse photos", f"{evaluate} --perturb"),
         (report_experiments.leaks, "Leak report", "cli leak --by COLUMN"),
         (report_experiments.curves, "Learning curve", "cli curve"),
-        (report_experiments.sweeps, "Sweeps", "cli sweep GRID.toml"),
+        (report_sweeps.sweeps, "Sweeps", "cli sweep GRID.toml"),
         (report_model.model, "Model and encoder", "cli fit"),
         (report_model.limits, "Limits", "cli fit"),
         (report_model.cite, "How to cite", "cli fit"),

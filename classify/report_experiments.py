@@ -1,4 +1,4 @@
-"""The chapters on experiments beside the run: leak reports, learning curves, sweeps."""
+"""The chapters on experiments beside the run: leak reports, learning curves."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,16 +15,13 @@ from classify.report_blocks import (
     Value,
     as_figure,
     as_number,
-    shown,
 )
 from classify.report_results import ranges_chart
-from classify.report_source import Source, mapping, number_of, read_table, records, whole
+from classify.report_source import Source, mapping, records, whole
 from classify.report_sureness import notes_of
 from embed.files import read_json
-from embed.words import counted
 from embed.workspace import slug
 
-SWEEP_ROWS, SWEEP_DOTS = 60, 20
 NAMED = 12  # classes in a sentence
 
 
@@ -124,73 +121,6 @@ def _line(name: str, points: list[dict[str, Any]], key: str) -> Series:
     found = [as_figure(one.get(key)) or (None, None, None) for one in points]
     middle, low, high = ([one[i] for one in found] for i in range(3))
     return Series(name, [float(one["photos"]) for one in points], middle, low, high)
-
-
-def sweeps(source: Source) -> Section | None:
-    """The best configurations of each grid."""
-    blocks: list[Block] = []
-    for path in sorted(source.workspace.sweeps.glob("*/table.csv")):
-        rows = read_table(path)
-        if not rows:
-            continue
-        names = [_cell_name(row) for row in rows[:SWEEP_DOTS]]
-        values = {"macro-F1": [_figure(row, "macro_f1") for row in rows[:SWEEP_DOTS]]}
-        grid = path.parent.name
-        blocks += [
-            ranges_chart(
-                f"sweep-{grid}-chart",
-                f"Sweep {grid}: the best of {counted(len(rows), 'configuration')}",
-                "out-of-fold macro-F1 (line: 95% interval)",
-                names,
-                values,
-                f"The best is {names[0]}.",
-            ),
-            _sweep_table(grid, rows),
-        ]
-    return Section("sweeps", "Sweeps", blocks) if blocks else None
-
-
-def _sweep_table(grid: str, rows: list[dict[str, str]]) -> ReportTable:
-    columns = [
-        Column("encoders"),
-        Column("head"),
-        Column("balance"),
-        Column("photos", "share"),
-        Column("macro-F1", "number"),
-        Column("accuracy", "number"),
-        Column("seeds", "count"),
-        Column("spread over seeds", "number"),
-    ]
-    table: list[list[Value]] = [
-        [
-            row.get("encoders", ""),
-            row.get("head", ""),
-            row.get("balance", ""),
-            number_of(row.get("fraction")),
-            _figure(row, "macro_f1"),
-            _figure(row, "accuracy"),
-            whole(row.get("seeds")),
-            number_of(row.get("macro_f1_spread")),
-        ]
-        for row in rows[:SWEEP_ROWS]
-    ]
-    more = len(rows) - len(table)
-    note = (
-        "Out of fold, means over the seeds. The best of many is a little too good by the choosing."
-    )
-    note += f" {more:,} more are in sweeps/{grid}/table.csv." if more else ""
-    return ReportTable(f"sweep-{grid}", f"Sweep {grid}", columns, table, note, sortable=True)
-
-
-def _cell_name(row: Mapping[str, str]) -> str:
-    share = number_of(row.get("fraction"))
-    parts = [row.get("encoders"), row.get("head"), row.get("balance"), shown(share, "share")]
-    return ", ".join(part for part in parts if part)
-
-
-def _figure(row: Mapping[str, str], name: str) -> Any:
-    value, low, high = (number_of(row.get(key)) for key in (name, f"{name}_low", f"{name}_high"))
-    return None if value is None else (value, low, high)
 
 
 def _not_testable(names: list[Any]) -> str:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 WIDTH = 3.35  # inches: of half a page, so that the letters are as large as said below
 MATRIX = 4.25
 MOST_LABELS = 50  # classes whose names can be read at that width
-_HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
+HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
 _RIGHT, _WRONG = (0.0, 0.447, 0.698), (0.835, 0.369, 0.0)
-_SHAPES = ("o", "s", "^", "D", "v", "P")
+SHAPES = ("o", "s", "^", "D", "v", "P")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), "-.", (0, (7, 2, 1, 2)), ":")
 _MOST_DOTS = 40  # a line through more has none
 _BESIDE = 16  # letters of a name that stands left of its dots; a longer one stands above
@@ -49,7 +49,7 @@ _STYLE: dict[Any, Any] = {
 
 def picture(block: Chart | Matrix, forms: Iterable[str] = ("svg", "pdf")) -> dict[str, bytes]:
     """The block as `svg` and as `pdf`: vectors, with embedded letters and without a date."""
-    with _styled():
+    with styled():
         figure = _matrix(block) if isinstance(block, Matrix) else _chart(block)
         says = block.note if isinstance(block, Matrix) else block.says
         about: dict[str, dict[str, Any]] = {
@@ -60,7 +60,8 @@ def picture(block: Chart | Matrix, forms: Iterable[str] = ("svg", "pdf")) -> dic
 
 
 @contextmanager
-def _styled() -> Iterator[None]:
+def styled() -> Iterator[None]:
+    """Letters and lines of all pictures for print; letters are embedded in PDF (type 42)."""
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
@@ -135,10 +136,10 @@ def _range(axes: "Axes", series: Series, i: int, s: int, y: float) -> None:
     value, low, high = series.y[i], _at(series.low, i), _at(series.high, i)
     if value is None:
         return
-    hue = _HUES[s % len(_HUES)]
+    hue = HUES[s % len(HUES)]
     if low is not None and high is not None:
         axes.plot([low, high], [y, y], color=hue, linewidth=1.1)
-    axes.plot([value], [y], _SHAPES[s % len(_SHAPES)], color=hue)
+    axes.plot([value], [y], SHAPES[s % len(SHAPES)], color=hue)
 
 
 def _lines(axes: "Axes", chart: Chart) -> None:
@@ -161,7 +162,7 @@ def _line(axes: "Axes", series: Series, s: int) -> None:
         for i, (x, y) in enumerate(zip(series.x, series.y, strict=True))
         if y is not None
     ]
-    hue, shape = _HUES[s % len(_HUES)], _SHAPES[s % len(_SHAPES)]
+    hue, shape = HUES[s % len(HUES)], SHAPES[s % len(SHAPES)]
     dots = shape if len(points) <= _MOST_DOTS else ""
     xs, ys = [point[0] for point in points], [point[1] for point in points]
     axes.plot(xs, ys, marker=dots, color=hue, linestyle=_DASHES[s % len(_DASHES)])
@@ -195,7 +196,7 @@ def _legend(axes: "Axes", series: Sequence[Series]) -> None:
     ranged = all(isinstance(x, str) for x in series[0].x)
     marks = [
         Line2D(
-            [], [], color=_HUES[s % len(_HUES)], marker=_SHAPES[s % len(_SHAPES)],
+            [], [], color=HUES[s % len(HUES)], marker=SHAPES[s % len(SHAPES)],
             linestyle="-" if ranged else _DASHES[s % len(_DASHES)],
         )
         for s in range(len(series))

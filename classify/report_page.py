@@ -24,12 +24,14 @@ from classify.report_blocks import (
     shown,
 )
 from classify.report_matrix import matrix_html
+from classify.report_slice import slice_html
 from embed.words import counted
 from retrieval.page import breakable, text, write_page
 from retrieval.thumbnails import described, thumbnails
 
 SIDE, QUALITY = 160, 75  # pixels of a thumbnail's longest side, and its JPEG quality
 MOST_PICTURES = 360  # on the page: even of noise they are below 10 MB
+SCRIPTS = ("report.js", "report_slice.js")
 OPEN_PAIRS = 3  # galleries of pairs that are open at first
 
 
@@ -48,7 +50,7 @@ def write_report_page(data: ReportData, path: Path) -> None:
         header=_head(data),
         footer=_foot(data),
         style=files_.joinpath("report.css").read_text("utf-8"),
-        script=files_.joinpath("report.js").read_text("utf-8"),
+        script="".join(files_.joinpath(name).read_text("utf-8") for name in SCRIPTS),
         skip="To the report",
     )
 
@@ -214,7 +216,7 @@ def table_html(table: ReportTable) -> str:
     """A table in a frame that scrolls; what is sortable has its tools above."""
     name, title = text(table.name), text(table.title)
     rows = "\n".join(_row(table, i) for i in range(len(table.rows)))
-    head = "".join(_head_cell(column, table.sortable) for column in table.columns)
+    head = "".join(_head_cell(column, table) for column in table.columns)
     note = f'<p class="note">{text(table.note)}</p>' if table.note else ""
     kind = ' class="sortable"' if table.sortable else ""
     body = (
@@ -225,7 +227,8 @@ def table_html(table: ReportTable) -> str:
     if table.name == "pairs":
         lines = counted(len(table.rows), "row")
         return f"<details><summary>{title} ({lines})</summary>{body}</details>"
-    return f'<div class="table"><h3>{title}</h3>{body}</div>'
+    sliced = slice_html(table) if table.axes else ""
+    return f'<div class="table"><h3>{title}</h3>{sliced}{body}</div>'
 
 
 def _tools(table: ReportTable) -> str:
@@ -247,10 +250,13 @@ def _tools(table: ReportTable) -> str:
     )
 
 
-def _head_cell(column: Column, sortable: bool) -> str:
+def _head_cell(column: Column, table: ReportTable) -> str:
     name = text(column.name)
     side = "" if column.kind == "text" else ' class="n"'
-    if not sortable:
+    if table.axes:
+        side += f' data-kind="{column.kind}"'
+        side += " data-less" * column.less + " data-wide" * column.wide
+    if not table.sortable:
         return f'<th scope="col"{side}>{name}</th>'
     return (
         f'<th scope="col"{side} aria-sort="none" data-name="{name}">'
@@ -260,22 +266,24 @@ def _head_cell(column: Column, sortable: bool) -> str:
 
 def _row(table: ReportTable, i: int) -> str:
     cells = [
-        _cell(value, column, first=place == 0, sortable=table.sortable)
+        _cell(value, column, table, first=place == 0)
         for place, (value, column) in enumerate(zip(table.rows[i], table.columns, strict=True))
     ]
     marked = ' class="marked"' if i in table.marked else ""
     return f"<tr{marked}>{''.join(cells)}</tr>"
 
 
-def _cell(value: Value, column: Column, first: bool, sortable: bool) -> str:
+def _cell(value: Value, column: Column, table: ReportTable, first: bool) -> str:
     words = text(shown(value, column.kind))
+    key = ""
     if isinstance(value, tuple):
+        if table.axes and value[1] is not None and value[2] is not None:
+            key = f' data-low="{value[1]}" data-high="{value[2]}"'
         middle, _, between = words.partition(" ")
         words = f'{middle} <span class="soft">{between}</span>' if between else middle
         value = value[0]
-    key = ""
-    if sortable and column.kind != "text":
-        key = "" if value is None else f' data-v="{value}"'
+    if table.sortable and column.kind != "text" and isinstance(value, int | float):
+        key += f' data-v="{value}"'
     side = "" if column.kind == "text" else ' class="n"'
     if first:
         return f'<th scope="row"{side}{key}>{words}</th>'

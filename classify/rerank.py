@@ -7,6 +7,8 @@ from scipy.special import log_softmax, softmax
 
 from classify.base import Head, State
 from classify.candidates import COLUMNS, pairs, pairs_left_out
+from classify.ranges import above, whole
+from classify.shared_work import shared
 from classify.spaces import Whitening, blocks, make_bank, whitening
 
 # The linear start: coefficients have a normal prior of this mean and deviation, which a few dozen
@@ -26,16 +28,17 @@ _START_COLUMNS = [COLUMNS.index(name) for name in START]
 PARTS = 3
 ROUNDS = 300
 PATIENCE = 20
+LEARNING_RATE, LEAVES, L2 = 0.1, 7, 5.0
 LEAST_PHOTOS = 30
 # More photos teach the judge nothing new: pairs know no class.
 MOST_PHOTOS = 20_000
 PARAMETERS: dict[str, Any] = {
-    "learning_rate": 0.1,
-    "num_leaves": 7,
+    "learning_rate": LEARNING_RATE,
+    "num_leaves": LEAVES,
     "min_data_in_leaf": 20,
     "feature_fraction": 0.5,
     "extra_trees": True,
-    "lambda_l2": 5.0,
+    "lambda_l2": L2,
     "max_bin": 63,
     "feature_pre_filter": False,
     "deterministic": True,
@@ -61,6 +64,8 @@ class Lgbm(Head):
     Parameters
     ----------
     n_candidates : int, most candidates a photo
+    learning_rate, num_leaves, lambda_l2 : as LightGBM has them
+    rounds : int, most rounds of boosting
 
     Attributes
     ----------
@@ -86,20 +91,33 @@ class Lgbm(Head):
         random_state: int = 0,
         layout: tuple[int, ...] = (),
         n_candidates: int = 15,
+        pca: int | None = None,
+        learning_rate: float = LEARNING_RATE,
+        num_leaves: int = LEAVES,
+        rounds: int = ROUNDS,
+        lambda_l2: float = L2,
     ) -> None:
-        super().__init__(balance, random_state, layout)
+        super().__init__(balance, random_state, layout, pca)
         self.n_candidates = n_candidates
+        self.learning_rate = learning_rate
+        self.num_leaves = num_leaves
+        self.rounds = rounds
+        self.lambda_l2 = lambda_l2
+
+    def check(self) -> None:
+        super().check()
+        whole("n_candidates", self.n_candidates)
+        above("learning_rate", self.learning_rate)
+        whole("num_leaves", self.num_leaves, least=2)
+        whole("rounds", self.rounds)
+        above("lambda_l2", self.lambda_l2, least=True)
 
     def _fit(self, rows: Any, index: Any) -> None:
         from threadpoolctl import threadpool_limits
 
-        if self.n_candidates < 1:
-            raise ValueError(f"n_candidates must be 1 or more, got {self.n_candidates}")
-        order = np.argsort(index, kind="stable")
-        self.bank_, self.bank_index_ = rows[order].astype(np.float32), index[order]
+        self.bank_, self.bank_index_ = _by_class(rows, index)
         with threadpool_limits(1):  # the last digits, and so the trees, depend on the threads
-            parts = blocks(self.bank_, self.layout)
-            found = [whitening(part, self.bank_index_) for part in parts]
+            found = _whitenings(self.bank_, self.bank_index_, self._blocks)
             self.widths_ = np.array([len(each.matrix) for each in found])
             self.whiteners_ = np.concatenate([each.matrix.ravel() for each in found])
             self.shrinkage_ = np.array([each.shrinkage for each in found])
@@ -133,7 +151,10 @@ class Lgbm(Head):
         self.coef_start_ = conditional_logit(columns[:, :, _START_COLUMNS], hit, weights)
         start = columns[:, :, _START_COLUMNS] @ self.coef_start_
         part = rng.permutation(len(hit)) % PARTS
-        trees = boost(columns, hit, weights, start, part, self.random_state)
+        names = ("learning_rate", "num_leaves", "lambda_l2")
+        parameters = {name: getattr(self, name) for name in names}
+        seed, rounds = self.random_state, self.rounds
+        trees = boost(columns, hit, weights, start, part, seed, rounds, **parameters)
         self.temperature_ = _temperature(trees.held_out, hit, weights)
         self.trees_ = np.frombuffer(_BETWEEN.join(trees.texts), dtype=np.uint8)
         self.importance_ = trees.gain / max(1e-12, trees.gain.sum())
@@ -182,6 +203,17 @@ class Lgbm(Head):
         return head
 
 
+@shared
+def _by_class(rows: Any, index: Any) -> tuple[Any, Any]:
+    order = np.argsort(index, kind="stable")
+    return rows[order].astype(np.float32), index[order]
+
+
+@shared
+def _whitenings(rows: Any, index: Any, widths: tuple[int, ...]) -> list[Whitening]:
+    return [whitening(part, index) for part in blocks(rows, widths)]
+
+
 class Trees(NamedTuple):
     """Boosted trees that add to a linear start."""
 
@@ -215,10 +247,20 @@ def conditional_logit(columns: Any, hit: Any, weights: Any) -> Any:
     return found.x * deviation
 
 
-def boost(columns: Any, hit: Any, weights: Any, start: Any, part: Any, seed: int) -> Trees:
+def boost(
+    columns: Any,
+    hit: Any,
+    weights: Any,
+    start: Any,
+    part: Any,
+    seed: int,
+    rounds: int | None = None,
+    **parameters: Any,
+) -> Trees:
     """Trees that add to the scores `start` (n, K): model q learns from photos of `part` not q.
 
-    All have the number of rounds with the least log-loss of the photos held out.
+    All have the number of rounds, `rounds` at most, with the least log-loss of the photos held out.
+    `parameters` are LightGBM's, where they are not as usual.
     """
     import lightgbm
 
@@ -242,7 +284,7 @@ def boost(columns: Any, hit: Any, weights: Any, start: Any, part: Any, seed: int
 
     pair_part = np.repeat(part, k)
     folds = [(np.flatnonzero(pair_part != q), np.flatnonzero(pair_part == q)) for q in range(PARTS)]
-    parameters = PARAMETERS | {"seed": seed}
+    parameters = PARAMETERS | parameters | {"seed": seed}
     data = lightgbm.Dataset(
         columns.reshape(-1, width),
         hit.ravel().astype(np.float32),
@@ -257,20 +299,20 @@ def boost(columns: Any, hit: Any, weights: Any, start: Any, part: Any, seed: int
     cv: Any = lightgbm.cv(
         parameters | {"objective": gradients, "metric": "none"},
         data,
-        ROUNDS,
+        ROUNDS if rounds is None else rounds,
         folds=folds,
         feval=log_loss,
         callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
         return_cvbooster=True,
     )
     models = cv["cvbooster"]
-    rounds, held_out = models.best_iteration, start.copy()
+    best, held_out = models.best_iteration, start.copy()
     for q, booster in enumerate(models.boosters):
-        held_out[part == q] += _scores(booster, columns[part == q], rounds)
+        held_out[part == q] += _scores(booster, columns[part == q], best)
     if _loss(held_out, hit, weights) >= _loss(start, hit, weights):
         return none
-    texts = [booster.model_to_string(rounds).encode() for booster in models.boosters]
-    gains = [booster.feature_importance("gain", rounds) for booster in models.boosters]
+    texts = [booster.model_to_string(best).encode() for booster in models.boosters]
+    gains = [booster.feature_importance("gain", best) for booster in models.boosters]
     return Trees(texts, np.sum(gains, axis=0), held_out)
 
 

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import softmax
 
+from classify.shared_work import shared
+
 # For centred unit rows, whose scatter sums to about the number of rows.
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
@@ -29,6 +31,7 @@ class _Fit(NamedTuple):
     held_out: Any
 
 
+@shared
 def fit_ridge(rows: Any, index: Any, n_classes: int, n_components: int, balanced: bool) -> Ridge:
     """Regress one-hot classes on `rows` (n, dim), class numbers `index` (n,).
 

@@ -13,9 +13,10 @@ test/, val/       the same after `cli evaluate`
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class RunConfig:
         plain = [name.removesuffix("-columns") for name in heads]
         words = ["cli fit", *(word for name in plain for word in ("--head", name))]
         words += ["--lgbm-on", "columns"] * ("lgbm-columns" in heads)
-        words += [word for name, value in self.options.items() for word in (f"--{name}", value)]
+        words += _option_words(self.options)
         words += [word for name in self.columns for word in ("--with", name)]
         words += ["--allow-leak"] * self.allow_leak
         words += ["--exclude", self.exclude] * bool(self.exclude)
@@ -76,10 +77,25 @@ class RunConfig:
             del identity[table]
         digest = sha256(json.dumps(identity, sort_keys=True).encode())[:6]
         balance = () if self.balance == "none" else (self.balance,)
-        values = [slug(str(value)) for value in self.options.values()]
+        values = [
+            slug(value if name == "loss" else f"{name}{_as_word(value)}")
+            for name, value in self.options.items()
+        ]
         encoders = "+".join(slug(name) for name in self.encoders)
         side = [slug(name) for name in self.columns]
         return "-".join((self.head, *balance, *values, "+".join([encoders, *side]), digest))
+
+
+def _option_words(options: Mapping[str, Any]) -> Iterator[str]:
+    """`--loss focal --set C=10`, as `cli fit` takes them."""
+    for name, value in options.items():
+        yield from ("--loss", value) if name == "loss" else ("--set", f"{name}={_as_word(value)}")
+
+
+def _as_word(value: Any) -> str:
+    if value is None:
+        return "none"
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -290,6 +306,11 @@ def new_run(workspace: Workspace, name: str) -> Iterator[Path]:
 
 def versions() -> dict[str, str]:
     """Versions of what a figure may depend on."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 

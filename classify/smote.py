@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from classify.shared_work import shared
+
 NEIGHBOURS = 5  # of the same class, on the way to one of which a new row lies
 SURROUNDINGS = 10  # rows of any class that say whether a row is on the border
 
@@ -84,6 +86,7 @@ def draw(method: str, X: Any, index: Any, random_state: int) -> Drawn:
     return Drawn(Mixtures(*map(np.concatenate, zip(*parts, strict=True))), fallback)
 
 
+@shared
 def nearest(X: Any, k: int) -> Any:
     """(n, k) the nearest other rows of each row of `X` (n, dim) by Euclidean distance, in order."""
     exact = X.astype(float)

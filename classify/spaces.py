@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from classify.shared_work import shared
+
 
 class Space(NamedTuple):
     """Training rows x_i, class by class, in coordinates whose inner product is that of a space.
@@ -96,6 +98,7 @@ def blocks(rows: Any, widths: Any) -> list[Any]:
     return [part for part in parts if part.shape[1]]
 
 
+@shared
 def make_bank(rows: Any, index: Any, whitenings: list[Whitening]) -> Bank:
     """Of `rows` (n, dim) sorted by class number `index` (n,), every class present."""
     counts = np.bincount(index)

@@ -1,236 +1,227 @@
 """Ablations over cached vectors: every cell of a grid, out of fold, each saved as it ends."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from classify.dataset import Dataset, load_dataset
-from classify.figures import sweep_picture
-from classify.fit import MEMBERS
-from classify.folds import held_out_folds, out_of_fold, pooled_out_of_fold
-from classify.grid import Cell, Grid, balance_of, read_grid
-from classify.heads import make_head
-from classify.metrics import HEADLINE, intervals
-from classify.model import Model
-from classify.runs import Predictions, versions
+from classify.cell import Cell, CellResult
+from classify.cell_data import data_key
+from classify.cell_store import cell_id, load_result, save_list
+from classify.configurations import Configuration, configurations
+from classify.grid import Grid
+from classify.sweep_backends import workers
+from classify.sweep_estimate import built_in_seconds, class_sizes
+from classify.sweep_inputs import Inputs, load_inputs
+from classify.sweep_memory import MemoryPlan, cell_bytes, plan_memory
+from classify.sweep_progress import Progress, shown
+from classify.sweep_run import run_tasks
+from classify.sweep_table import draw_picture, short_rows, table_rows, write_table
+from classify.sweep_tasks import make_tasks
+from classify.sweep_work import Job, Task, forget
 from embed.errors import UserError
-from embed.files import read_json, sha256, write_json, write_rows, write_text
-from embed.progress import progress
-from embed.vectors import open_stores
+from embed.files import write_text
+from embed.words import counted
 from embed.workspace import Workspace, slug
+
+SHOWN = 20
 
 
 @dataclass(frozen=True)
 class SweepReport:
     """The cells of a grid with their figures, and what was computed for them."""
 
-    cells: list[tuple[Cell, dict[str, Any]]]  # the figures, or {"error": reason}
+    name: str
+    folder: Path
+    """sweeps/NAME, with sweep.json, table.csv, picture.png and the grid"""
+    results: list[CellResult]
+    """in the order of the grid; with `error` where a cell failed"""
     computed: int
-    reused: int
-    table: Path
-    picture: Path
+    """cells of the grid that this run computed; the others were there or failed"""
+    seconds: float
+    """that this run took"""
+    alone: float
+    """seconds of the computed cells, one after the other, had nothing been shared"""
     notes: list[str]
 
     @property
     def failed(self) -> int:
-        return sum("error" in figures for _, figures in self.cells)
+        return sum(bool(one.error) for one in self.results)
 
-    def to_json(self) -> list[dict[str, Any]]:
-        return [asdict(cell) | figures for cell, figures in self.cells]
+    @property
+    def reused(self) -> int:
+        return len(self.results) - self.computed - self.failed
+
+    @property
+    def table(self) -> Path:
+        return self.folder / "table.csv"
+
+    @property
+    def picture(self) -> Path:
+        return self.folder / "picture.png"
+
+    @property
+    def configurations(self) -> list[Configuration]:
+        """The finished cells, those of several seeds taken together, best macro-F1 first."""
+        return configurations(self.results)
 
     def lines(self) -> list[dict[str, str]]:
-        """One row a configuration, best first: means over its seeds."""
-        return [
-            {
-                "encoders": row["encoders"],
-                "head": row["head"],
-                "balance": row["balance"],
-                "photos": f"{row['fraction']:.0%}",
-                "macro-F1": f"{row['macro_f1']:.3f} [{row['macro_f1_low']:.3f}, "
-                f"{row['macro_f1_high']:.3f}]",
-                "accuracy": f"{row['accuracy']:.3f}",
-                "seeds": f"{row['seeds']}",
-                "spread": f"{row['macro_f1_spread']:.3f}",
-            }
-            for row in summarise(self.cells)
-        ]
+        """The best configurations, a row each."""
+        return short_rows(self.configurations, SHOWN)
 
+    def summary(self) -> list[str]:
+        """What was computed, how long it took, and where it lies."""
+        words = [f"{counted(self.computed, 'cell')} computed, {self.reused:,} as before"]
+        words += [f"{self.failed:,} failed"] * bool(self.failed)
+        words.append(f"{self.seconds:,.1f} s")
+        if self.computed:
+            words.append(f"{self.alone:,.1f} s one by one with nothing shared")
+        more = len(self.configurations) - SHOWN
+        rest = f" ({more:,} more configurations)" if more > 0 else ""
+        return [", ".join(words), f"Table: {self.table}{rest}", f"Picture: {self.picture}"]
 
-def sweep(workspace: Workspace, grid_file: Path, jobs: int, split: str = "default") -> SweepReport:
-    """Compute the missing cells of the grid, `jobs` at a time, and write its table and picture.
-
-    A cell that fails is recorded with its reason and the rest goes on. Only training photos
-    take part. Raises `UserError` for what is wrong with the grid, before anything runs.
-    """
-    grid = read_grid(grid_file)
-    if not grid.encoders:
-        default = [store.folder.name for store in open_stores(workspace, None)]
-        grid = replace(grid, encoders=(tuple(default),))
-    trains: dict[tuple[str, ...], Dataset] = {}
-    notes: list[str] = []
-    for encoders in grid.encoders:
-        dataset, said = load_dataset(workspace, encoders, split)
-        trains[encoders] = dataset.part("train")
-        notes += [note for note in said if note not in notes]
-    cache = workspace.sweeps / "cells"
-    computed, errors = _compute(grid, trains, cache, jobs)
-    cells = [(cell, _figures(cache, cell, trains, errors)) for cell in grid.cells()]
-    folder = workspace.sweeps / slug(grid_file.stem)
-    rows = summarise(cells)
-    if not rows:
-        raise UserError(f"Every cell of {grid_file} failed. The first: {cells[0][1]['error']}")
-    write_text(folder / "grid.toml", grid_file.read_text(encoding="utf-8-sig"))
-    write_rows(folder / "table.csv", list(rows[0]), rows)
-    _draw(rows, folder / "picture.png")
-    notes += grid.left_out
-    notes += [f"{_cell_name(cell)} failed: {f['error']}" for cell, f in cells if "error" in f]
-    return SweepReport(
-        cells, computed, len(cells) - computed - len(errors), folder / "table.csv",
-        folder / "picture.png", notes,
-    )  # fmt: skip
-
-
-def summarise(cells: Sequence[tuple[Cell, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Means over the seeds of each configuration (interval ends too), best macro-F1 first.
-
-    `macro_f1_spread` is the standard deviation over seeds.
-    """
-    groups: dict[Cell, list[dict[str, Any]]] = {}
-    for cell, figures in cells:
-        if "error" not in figures:
-            groups.setdefault(replace(cell, seed=0), []).append(figures)
-    rows = []
-    for cell, found in groups.items():
-        means = {name: np.mean([f[name] for f in found], axis=0) for name in HEADLINE}
-        row: dict[str, Any] = {
-            "encoders": "+".join(cell.encoders),
-            "head": cell.head,
-            "balance": cell.balance,
-            "fraction": cell.fraction,
-            "folds": cell.folds,
-            "seeds": len(found),
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: `cells` as their files have them, `configurations` as table.csv."""
+        return {
+            "name": self.name,
+            "total": len(self.results),
+            "computed": self.computed,
+            "reused": self.reused,
+            "failed": self.failed,
+            "seconds": self.seconds,
+            "seconds_with_nothing_shared": self.alone,
+            "notes": self.notes,
+            "table": str(self.table),
+            "picture": str(self.picture),
+            "configurations": table_rows(self.configurations),
+            "cells": [one.to_json() for one in self.results],
         }
-        for name, (value, low, high) in means.items():
-            row |= {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}
-        row["macro_f1_spread"] = float(np.std([f["macro_f1"][0] for f in found]))
-        rows.append(row)
-    return sorted(rows, key=lambda row: -row["macro_f1"])
+
+
+def sweep(
+    workspace: Workspace,
+    grid: Grid,
+    jobs: int = 1,
+    memory: int | None = None,
+    backend: str = "loky",
+    cluster: str | None = None,
+) -> SweepReport:
+    """Compute the missing cells of the grid and write its table and picture.
+
+    Each finished cell is saved at once, so that a sweep that was stopped goes on where it was. A
+    cell that fails is recorded with its reason and the rest goes on. Only training photos take
+    part, and the figures of a cell are those that `fit` gives.
+
+    jobs : tasks at a time, each on one core; fewer where more do not fit into the memory
+    memory : bytes that all processes may take together, by default most of what is free
+    backend, cluster : see `classify.sweep_backends.workers`
+
+    Raises `UserError` for all that is wrong with the grid, before anything runs.
+    """
+    start = time.perf_counter()
+    workspace = Workspace(workspace.folder.resolve())  # workers may have another current folder
+    inputs = load_inputs(workspace, grid)
+    wanted = [(cell, cell_id(cell, inputs.train(cell))) for cell in grid.cells]
+    store, folder = workspace.sweeps / "cells", workspace.sweeps / slug(grid.path.stem)
+    there = {id: result for _, id in wanted if (result := load_result(store, id))}
+    missing = _missing(store, wanted, inputs)
+    plan = _plan(missing, inputs, memory, jobs)
+    notes = inputs.notes + grid.notes
+    notes += [f"{jobs} jobs do not fit: {plan.describe()}"] if plan.jobs < jobs else []
+    notes += [plan.describe()] if memory is not None and plan.jobs == jobs else []
+    write_text(folder / "grid.toml", grid.path.read_text(encoding="utf-8-sig"))
+    save_list(folder, inputs.label, wanted, {}, notes)
+    errors: dict[str, str] = {}
+    if missing:
+        progress = Progress(store, missing, list(there.values()), _seconds_of(inputs))
+        parent = os.getpid() if backend == "loky" else None
+        job = Job(workspace, store, plan.memo_bytes, parent=parent)
+        errors = _compute(job, inputs, missing, plan.jobs, backend, cluster, progress)
+    results = [there.get(id) or _result(store, cell, id, errors) for cell, id in wanted]
+    failed = [one for one in results if one.error]
+    notes += [f"{one.cell.describe()} failed: {one.error}" for one in failed]
+    save_list(folder, inputs.label, wanted, {one.id: one.error for one in failed}, notes)
+    if len(failed) == len(results):
+        raise UserError(f"Every cell of {grid.path} failed. The first: {failed[0].error}")
+    new = [one for one in results if not one.error and one.id not in there]
+    seconds, alone = time.perf_counter() - start, sum(one.seconds for one in new)
+    report = SweepReport(folder.name, folder, results, len(new), seconds, alone, notes)
+    write_table(report.configurations, report.table)
+    draw_picture(report.configurations, report.picture)
+    return report
+
+
+def _result(store: Path, cell: Cell, id: str, errors: dict[str, str]) -> CellResult:
+    found = load_result(store, id)
+    return found or CellResult(cell, id, error=errors.get(id, "it was not computed"))
+
+
+def _plan(missing: dict[str, Cell], inputs: Inputs, memory: int | None, jobs: int) -> MemoryPlan:
+    sizes = class_sizes(inputs.trains)
+    needs = [
+        cell_bytes(cell, inputs.train(cell), len(sizes[data_key(cell)]))
+        for cell in missing.values()
+    ]
+    return plan_memory(memory, jobs, inputs.trains.values(), max(needs, default=0))
+
+
+def _seconds_of(inputs: Inputs) -> Callable[[Cell], float]:
+    sizes = class_sizes(inputs.trains)
+    return lambda cell: built_in_seconds(cell, inputs.train(cell), sizes[data_key(cell)])
+
+
+def _missing(store: Path, wanted: Task, inputs: Inputs) -> dict[str, Cell]:
+    """The cells to compute, by id: first the heads that stacks are made of."""
+    members = [one for cell, id in wanted if not _is_there(store, id) for one in cell.members]
+    needed = [(one, cell_id(one, inputs.train(one))) for one in members] + list(wanted)
+    return {id: cell for cell, id in needed if not _is_there(store, id)}
+
+
+def _is_there(store: Path, id: str) -> bool:
+    return (store / f"{id}.json").exists()
 
 
 def _compute(
-    grid: Grid, trains: dict[tuple[str, ...], Dataset], cache: Path, jobs: int
-) -> tuple[int, dict[Cell, str]]:
-    """Compute what is not cached: first the heads, then the stacks made of them."""
-    from joblib import Parallel, delayed, parallel_config
-
-    wanted = grid.cells()
-    members = [member for cell in wanted if cell.head == "stack" for member in _members(cell)]
-    errors: dict[Cell, str] = {}
-    missing = [
-        cell
-        for cell in dict.fromkeys(members + wanted)
-        if not _path(cache, cell, trains[cell.encoders]).exists()
-    ]
-    heads = [cell for cell in missing if cell.head != "stack"]
-    with progress(len(missing), "Cells") as advance:
-        with parallel_config("loky", inner_max_num_threads=1):
-            outcomes = Parallel(n_jobs=min(jobs, max(1, len(heads))), return_as="generator")(
-                delayed(_try)(cell, trains[cell.encoders], cache) for cell in heads
-            )
-            for cell, error in zip(heads, outcomes, strict=True):
-                errors |= {cell: error} if error else {}
-                advance(1)
-        for cell in missing:
-            if cell.head == "stack":
-                error = _try(cell, trains[cell.encoders], cache)
-                errors |= {cell: error} if error else {}
-                advance(1)
-    shown = set(wanted)
-    return sum(cell in shown and cell not in errors for cell in missing), {
-        cell: error for cell, error in errors.items() if cell in shown
-    }
-
-
-def _try(cell: Cell, train: Dataset, cache: Path) -> str | None:
-    """Compute and save a cell; the reason where that fails."""
+    job: Job,
+    inputs: Inputs,
+    missing: dict[str, Cell],
+    jobs: int,
+    backend: str,
+    cluster: str | None,
+    progress: Progress,
+) -> dict[str, str]:
+    """Compute and save what is missing; the reasons of those that failed, by id."""
+    errors: dict[str, str] = {}
+    heads = [(cell, id) for id, cell in missing.items() if cell.head != "stack"]
     try:
-        _compute_cell(cell, train, cache)
-    except Exception as error:  # one cell must not stop the others
-        return f"{type(error).__name__}: {error}"
-    return None
+        with workers(backend, jobs, cluster) as at_a_time, shown(progress):
+
+            def run(cells: Task) -> None:
+                tasks = make_tasks(cells, at_a_time, progress.seconds)
+                for failed in run_tasks(job, inputs, tasks, at_a_time, backend):
+                    errors.update(failed)
+                    progress.fail(failed)
+
+            run(heads)
+            without = {id: _without(cell, errors, inputs) for id, cell in missing.items()}
+            errors |= {id: why for id, why in without.items() if why}
+            run(
+                [
+                    (cell, id)
+                    for id, cell in missing.items()
+                    if (cell.head, without[id]) == ("stack", "")
+                ]
+            )
+    finally:
+        forget()
+    return errors
 
 
-def _compute_cell(cell: Cell, train: Dataset, cache: Path) -> None:
-    path = _path(cache, cell, train)
-    if cell.head == "stack":
-        files = [_path(cache, member, train).with_suffix(".parquet") for member in _members(cell)]
-        sizes = np.unique(train.y, return_counts=True)[1]
-        predictions = pooled_out_of_fold([Predictions.load(file) for file in files], sizes)
-    else:
-        head = make_head(cell.head, cell.balance, cell.seed)
-        kept = drawn(train.y, cell.fraction, cell.seed)
-        fold = held_out_folds(train, cell.folds, cell.seed)
-        predictions = out_of_fold(Model(head), train, fold, kept)
-    predictions.save(path.with_suffix(".parquet"))
-    figures = intervals(predictions.y_index, predictions.P, HEADLINE, groups=predictions.group)
-    write_json(path, asdict(cell) | figures)  # last: it says that the cell is done
-
-
-def _members(cell: Cell) -> list[Cell]:
-    """The cells of the heads that a stack is made of."""
-    return [replace(cell, head=head, balance=balance_of(head, cell.balance)) for head in MEMBERS]
-
-
-def drawn(y: NDArray[np.str_], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """(n,) which rows may train: `fraction` of each class, at least one; larger hold smaller."""
-    order = np.random.default_rng(seed).permutation(len(y))
-    kept = np.zeros(len(y), dtype=bool)
-    for name in np.unique(y):
-        members = order[y[order] == name]
-        kept[members[: max(1, round(fraction * len(members)))]] = True
-    return kept
-
-
-def _path(cache: Path, cell: Cell, train: Dataset) -> Path:
-    made_by = {
-        "vectors": train.vectors_digest,
-        "familia": versions()["familia"],
-        "metrics": HEADLINE,
-    }
-    text = json.dumps(asdict(cell) | made_by, sort_keys=True)
-    return cache / f"{sha256(text.encode())[:16]}.json"
-
-
-def _figures(
-    cache: Path, cell: Cell, trains: dict[tuple[str, ...], Dataset], errors: dict[Cell, str]
-) -> dict[str, Any]:
-    if cell in errors:
-        return {"error": errors[cell]}
-    value = read_json(_path(cache, cell, trains[cell.encoders]))
-    return {name: value[name] for name in HEADLINE}
-
-
-def _cell_name(cell: Cell) -> str:
-    encoders = "+".join(cell.encoders)
-    return f"{encoders} {cell.head} {cell.balance} {cell.fraction:g} seed {cell.seed}"
-
-
-def _draw(rows: list[dict[str, Any]], path: Path) -> None:
-    import pandas as pd
-
-    table = pd.DataFrame(
-        {
-            "name": f"{row['encoders']}, {row['balance']}, {row['fraction']:.0%} of the photos",
-            "value": row["macro_f1"],
-            "low": row["macro_f1_low"],
-            "high": row["macro_f1_high"],
-            "group": row["head"],
-        }
-        for row in rows
-    )
-    sweep_picture(table, path)
+def _without(stack: Cell, errors: dict[str, str], inputs: Inputs) -> str:
+    """Why a stack cannot be made, where one of its heads failed."""
+    for member in stack.members:
+        if why := errors.get(cell_id(member, inputs.train(member))):
+            return f"{member.head} failed: {why}"
+    return ""

@@ -39,16 +39,13 @@ class Table:
 
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
-    """Records as CSV (comma, LF, a header); numbers so that they come back as they were.
-
-    A list of three becomes NAME, NAME_low and NAME_high, another list one cell with `; `.
-    """
-    flat = [_flat(record) for record in records]
-    header = list(dict.fromkeys(name for record in flat for name in record))
+    """Records, made `flat`, as CSV (comma, LF, a header); numbers come back as they were."""
+    flattened = [flat(record) for record in records]
+    header = list(dict.fromkeys(name for record in flattened for name in record))
     out = io.StringIO()
     writer = csv.DictWriter(out, header, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows(flattened)
     return out.getvalue()
 
 
@@ -79,16 +76,17 @@ def _one_line(text: object) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
-def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A list of three becomes NAME, NAME_low and NAME_high, another list one cell with `; `."""
+    made: dict[str, Any] = {}
     for name, value in record.items():
         if not isinstance(value, list | tuple):
-            flat[name] = value
+            made[name] = value
         elif len(value) == 3 and all(isinstance(each, float) for each in value):
-            flat |= zip((name, f"{name}_low", f"{name}_high"), value, strict=True)
+            made |= zip((name, f"{name}_low", f"{name}_high"), value, strict=True)
         else:
-            flat[name] = "; ".join(map(str, value))
-    return flat
+            made[name] = "; ".join(map(str, value))
+    return made
 
 
 def _plain(table: Table) -> str:

@@ -8,6 +8,7 @@ from scipy.special import softmax
 
 from classify.base import Head, unit_rows
 from classify.left_out import Judges, fit_factors, judges
+from classify.ranges import above
 from classify.zeroshot import SCALE, cosines, texts_of
 
 # Doubled from one to the next, so that the next kernel is the square of the last.
@@ -60,6 +61,10 @@ class Tip(Head):
         self.class_names = class_names
         self.class_vectors = class_vectors
         self.scale = scale
+
+    def check(self) -> None:
+        super().check()
+        above("scale", self.scale, optional=True)
 
     def _fit(self, rows: Any, index: Any) -> None:
         order = np.argsort(index, kind="stable")

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from classify.shared_work import shared
+
 
 @dataclass(frozen=True)
 class Within:
@@ -31,6 +33,7 @@ class Within:
     mean_value: float
 
     @classmethod
+    @shared
     def of(cls, rows: Any, index: Any) -> Self:
         """Of `rows` (n, dim) with class numbers `index` (n,), 0..C-1; works in dtype of rows."""
         counts = np.bincount(index)

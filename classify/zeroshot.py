@@ -8,6 +8,7 @@ from scipy.special import softmax
 from classify.base import Head, unit_rows
 from classify.centroid import left_out_cosines
 from classify.left_out import fit_factors, judges
+from classify.ranges import above
 from classify.within import class_sums
 
 SCALE = 100.0  # CLIP's and its kin's own (Radford et al. 2021)
@@ -48,6 +49,10 @@ class ZeroShot(Head):
         self.class_names = class_names
         self.class_vectors = class_vectors
         self.scale = scale
+
+    def check(self) -> None:
+        super().check()
+        above("scale", self.scale, optional=True)
 
     def _fit(self, rows: Any, index: Any) -> None:
         if self.class_vectors is None:

@@ -4,6 +4,7 @@ FAISS proposes candidates from short codes; they are ranked anew by exact cosine
 the disk, ties by row, as `Index` does it.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ _FEW_GRAPH = 200_000  # a graph finds its way badly where most rows are not allo
 _SPARE = 8  # candidates beyond k, so that ties around the k-th place seldom need a second search
 _BLOCK = 16_384  # rows of a scan at a time
 _QUERIES = 256  # at a time
+_RANKED = 8  # queries whose candidates a thread ranks at a time: they stay in its cache
 _CHECKED_AT_ONCE = 256 * 2**20  # bytes; files up to this size are hashed when they are opened
 
 
@@ -111,9 +113,12 @@ class BigIndex:
         return unit(self._rows(rows))
 
     def cosines(self, x: F32, rows: I64) -> F32:
-        """As `Index.cosines`; a row that is no unit vector is damage, a `UserError`."""
+        """As `Index.cosines`, x (…, dim) and rows broadcast together.
+
+        A row that is no unit vector is damage, a `UserError`.
+        """
         X = self._rows(rows)
-        norms = np.sqrt(np.einsum("ij,ij->i", X, X, dtype=np.float32))
+        norms = np.sqrt(np.einsum("...j,...j->...", X, X, dtype=np.float32))
         if not (np.abs(norms - 1) < 2e-3).all():
             raise unusable(self.folder, "rows of vectors.bin were changed after it was written")
         return exact_cosines(X, x)
@@ -188,16 +193,23 @@ class BigIndex:
             self._graph(Q, width, among) if self.kind == "hnsw" else self._lists(Q, width, among)
         )
         tail, _ = self._scan(Q, k, among.tail)
+        spare = np.full((len(Q), max(0, k - found.shape[1] - tail.shape[1])), -1)
+        near = np.sort(np.hstack([found, tail, spare]), axis=1)
         rows, cosines = np.empty((len(Q), k), np.int64), np.empty((len(Q), k), np.float32)
-        for i, x in enumerate(Q):
-            near = np.concatenate([found[i][found[i] >= 0], tail[i]])
-            if len(near) < k:  # lists or graph ended early
-                rows[i], cosines[i] = (a[0] for a in self._scan(x[None], k, among.rows))
-                continue
-            near.sort()
-            exact = self.cosines(x, near)
-            best = np.lexsort((near, -exact))[:k]
-            rows[i], cosines[i] = near[best], exact[best]
+
+        def rank(start: int) -> None:
+            part = slice(start, start + _RANKED)
+            some = near[part]
+            exact = self.cosines(Q[part, None], np.maximum(some, 0))
+            best = np.lexsort((some, np.where(some < 0, np.inf, -exact)))[:, :k]
+            rows[part] = np.take_along_axis(some, best, 1)
+            cosines[part] = np.take_along_axis(exact, best, 1)
+
+        with ThreadPoolExecutor(load_faiss().omp_get_max_threads()) as pool:
+            list(pool.map(rank, range(0, len(Q), _RANKED)))
+        short = np.flatnonzero((near >= 0).sum(axis=1) < k)  # lists or graph ended early
+        if len(short):
+            rows[short], cosines[short] = self._scan(Q[short], k, among.rows)
         return rows, cosines
 
     # ---- candidates

@@ -1,10 +1,12 @@
 """A part of a photo: a rectangle in pixels, or in shares of its width and height."""
 
 from dataclasses import dataclass
-
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from embed.errors import UserError
+
+if TYPE_CHECKING:  # a search for a row needs no pictures
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Box:
         """As it is typed."""
         return ",".join(f"{value:g}" for value in (self.x, self.y, self.width, self.height))
 
-    def crop(self, photo: Image.Image) -> Image.Image:
+    def crop(self, photo: "Image") -> "Image":
         """What lies in the box; what reaches beyond the photo is cut off.
 
         Raises `ImageProblem` where nothing is left, or a strip too narrow to be resized.

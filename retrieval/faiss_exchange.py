@@ -4,6 +4,7 @@ autofaiss          knn.index     index_infos.json   ids/*.parquet (`id`, …, `i
 clip-retrieval     image.index   image.json         metadata/*.parquet, in the rows' order
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Foreign:
 
     index: "Index | ForeignIndex"
     metadata: list[Path]  # the Parquet files of its rows, in order
+    places: I64 | None = None  # (n,) each row's place in them, where that is another one
     notes: list[str] = field(default_factory=list)
 
 
@@ -112,7 +114,7 @@ def read_index(path: Path, ids: Path | None = None) -> Foreign:
     file, facts, where, notes = _found(path, ids)
     index = read_foreign(file)
     _check_facts(facts, index)
-    files, names = _read_ids(where, int(index.ntotal), file)
+    files, names, places = _read_ids(where, int(index.ntotal), file)
     scaled = _scale(file, index)
     core = inner(index)
     kind = type(core).__name__
@@ -122,14 +124,37 @@ def read_index(path: Path, ids: Path | None = None) -> Foreign:
     if kind == "IndexIVFPQ":
         notes.append("its vectors are codes: similarities are estimates of the cosines")
     if kind.startswith("IndexIVF"):
-        return Foreign(ForeignIndex(index, names), files, notes)
+        return Foreign(ForeignIndex(index, names), files, places, notes)
     if kind == "IndexFlatL2":
         index = load_faiss().IndexFlatIP(core.d)
         for X in stored_vectors(core):
             index.add(X)
-    return Foreign(
-        Index(index, names, "hnsw" if kind == "IndexHNSWFlat" else "flat", str(file)), files, notes
-    )
+    small = Index(index, names, "hnsw" if kind == "IndexHNSWFlat" else "flat", str(file))
+    return Foreign(small, files, places, notes)
+
+
+def metadata_rows(found: Foreign, rows: Sequence[int]) -> Any:
+    """What the Parquet files say of these rows, as an Arrow table in their order.
+
+    Reads the row groups that hold them. A column that some files lack is null there.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    places = list(rows) if found.places is None else found.places[list(rows)].tolist()
+    parts, at, start = list[Any](), dict[int, int](), 0
+    for path in found.metadata:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                end = start + file.metadata.row_group(group).num_rows
+                here = sorted({place for place in places if start <= place < end})
+                if here or not parts:
+                    inside = pa.array([place - start for place in here], pa.int64())
+                    parts.append(file.read_row_group(group).take(inside))
+                    at |= {place: len(at) + i for i, place in enumerate(here)}
+                start = end
+    table = pa.concat_tables(parts, promote_options="permissive")
+    return table.take(pa.array([at[place] for place in places], pa.int64()))
 
 
 def _found(path: Path, ids: Path | None) -> tuple[Path, Path | None, Path, list[str]]:
@@ -161,8 +186,9 @@ def _check_facts(facts: Path | None, index: Any) -> None:
             raise UserError(f"{facts} is not of this index: expected {name} {found:,}.")
 
 
-def _read_ids(where: Path, n: int, file: Path) -> tuple[list[Path], list[str]]:
-    """The Parquet files in the rows' order and the (n,) ids; wrong counts are refused."""
+def _read_ids(where: Path, n: int, file: Path) -> tuple[list[Path], list[str], I64 | None]:
+    """The Parquet files, the (n,) ids by row, and each row's place in the files; wrong counts are
+    refused."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -183,8 +209,9 @@ def _read_ids(where: Path, n: int, file: Path) -> tuple[list[Path], list[str]]:
             if name in schema.names:
                 texts = [str(value) for one in files for value in _column(one, name).to_pylist()]
                 if len(set(texts)) == n:
-                    placed = texts if order is None else _placed(texts, order)
-                    return files, placed
+                    places = None if order is None else np.argsort(order)
+                    placed = texts if places is None else [texts[at] for at in places]
+                    return files, placed, places
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{where} cannot be read as Parquet ({error}).") from error
     raise UserError(
@@ -197,13 +224,6 @@ def _column(file: Path, name: str) -> Any:
     import pyarrow.parquet as pq
 
     return pq.read_table(file, columns=[name]).column(0)
-
-
-def _placed(texts: list[str], order: I64) -> list[str]:
-    placed = [""] * len(texts)
-    for text, row in zip(texts, order.tolist(), strict=True):
-        placed[row] = text
-    return placed
 
 
 def _scale(file: Path, index: Any) -> int:

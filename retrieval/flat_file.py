@@ -6,12 +6,14 @@ Loading FAISS takes longer than comparing a photo with some ten thousand others.
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embed.errors import UserError
 from embed.files import read_json
+from embed.parts import check
 from retrieval.index import Index
 
 F32 = NDArray[np.float32]
@@ -29,7 +31,7 @@ _HEAD = np.dtype(
         ("numbers", "<u8"),
     ]
 )
-_BLOCK = 1024  # rows at a time
+_BLOCK = 64  # rows at a time: they stay in the processor's cache
 
 
 class FlatFile(Index):
@@ -56,14 +58,13 @@ class FlatFile(Index):
             about = read_json(folder / "index.json")
             with file.open("rb") as handle:
                 head = np.frombuffer(handle.read(_HEAD.itemsize), _HEAD)[0]
-                handle.seek(0)
-                digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            unchanged = _is_unchanged(file, about)
         except (UserError, OSError, ValueError, IndexError):
             return None
         n, dim = len(ids), int(head["dim"])
         sound = (
             about["kind"] == "flat"
-            and about["sha256"].get(file.name) == digest
+            and unchanged
             and head["kind"] == b"IxFI"
             and (head["n"], head["numbers"]) == (n, n * dim)
             and file.stat().st_size == _HEAD.itemsize + 4 * n * dim
@@ -83,3 +84,12 @@ class FlatFile(Index):
             scores[:, low : low + _BLOCK] = Q @ block.T
         rows = np.argpartition(-scores, width - 1, axis=1)[:, :width]
         return np.take_along_axis(scores, rows, axis=1).min(axis=1), rows
+
+
+def _is_unchanged(file: Path, about: dict[str, Any]) -> bool:
+    """Whether every byte is as it was written, by the quick check where index.json has one."""
+    if "check" in about:
+        return bool(check(np.memmap(file, np.uint8, "r")) == about["check"])
+    with file.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    return bool(about["sha256"].get(file.name) == digest)

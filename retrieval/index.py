@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from embed.errors import UserError
 from embed.files import read_json, sha256, whole_file, write_bytes, write_json
+from embed.parts import check
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -189,6 +190,7 @@ class Index:
 
             faiss.write_index(self._faiss, faiss.PyCallbackIOWriter(write))
         about = {
+            "check": check(np.memmap(folder / "index.faiss", np.uint8, "r")),
             "format": FORMAT,
             "kind": self.kind,
             "metric": "cosine",
@@ -240,7 +242,10 @@ def load_faiss() -> Any:
 
 
 def exact_cosines(X: NDArray[Any], x: F32) -> F32:
-    """Cosines (n,) float32 of x : (dim,) with X : (n, dim), by float64, rounded to 2**-24."""
+    """Cosines (n,) float32 of x : (dim,) with X : (n, dim), by float64, rounded to 2**-24.
+
+    Broadcasts as `np.vecdot` does.
+    """
     near, q = X.astype(np.float64), x.astype(np.float64)
     cosines = np.vecdot(near, q) / np.sqrt(np.vecdot(near, near) * np.vecdot(q, q))
     return np.asarray(np.rint(cosines * 2**24) / 2**24, dtype=np.float32)

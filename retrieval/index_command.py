@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from embed.errors import UserError
 from embed.keys import KeyIndex
+from embed.spec import EncoderSpec
 from embed.store import EmbeddingStore
 from embed.vectors import open_stores
 from embed.workspace import Workspace
@@ -24,6 +25,7 @@ I64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 _BATCH = 65_536
+_GROWN = 0.2  # of the rows, after which recall is measured anew
 
 
 class _Wish(NamedTuple):
@@ -101,7 +103,8 @@ def build_index(
     at `k`; memory : bytes, latency : seconds a query, both while searching; plan : one given by
     hand, nothing is chosen or measured. An index that is there and was made by the same encoders
     is kept, with photos added and removed, unless `rebuild`, another kind or another layout says
-    otherwise. Raises `UserError`.
+    otherwise; where a fifth more photos came since it was measured, it is measured anew. Raises
+    `UserError`.
     """
     from retrieval.choosing import check_kind
     from retrieval.tuning import held_out
@@ -117,7 +120,8 @@ def build_index(
         if _still_wanted(index, stores, kind, plan):
             done = _keep_up(workspace, stores, index, progress)
             index = BigIndex.load(folder)
-            if plan is None and (index.plan.k != k or (index.plan.recall or 0) < recall):
+            short = index.plan.k != k or (index.plan.recall or 0) < recall
+            if plan is None and (short or _outgrown(index)):
                 index = _tuned(folder, wish, progress)
             return _report(index, done)
     source = StoreSource(workspace.collection, stores)
@@ -143,18 +147,29 @@ def open_big_index(
     Nothing is compared where the collection's file is the one that was indexed. An index of
     another encoder, or a damaged one, is a `UserError`.
     """
-    folder = big_folder(workspace, stores)
+    found = find_big_index(workspace, [store.spec for store in stores])
+    if found is None or found[1]:
+        return found and (found[0], None)
+    return found[0], changes(found[0], workspace.collection) or None
+
+
+def find_big_index(
+    workspace: Workspace, specs: Sequence[EncoderSpec]
+) -> tuple[BigIndex, bool] | None:
+    """As `open_big_index`, with whether the collection's file is the one that was indexed.
+
+    Takes no time and no memory, whatever the size.
+    """
+    folder = workspace.index(tuple(spec.name for spec in specs)) / "big"
     if not folder.exists():
         return None
     index = BigIndex.load(folder)
-    if index.about.encoders != encoders_of(stores):
+    if index.about.encoders != [[spec.name, spec.digest] for spec in specs]:
         raise UserError(
             f"{folder} was made of vectors of another encoder spec than the ones here now. "
             "Run `cli index --rebuild`."
         )
-    if index.about.collection == stamp_of(workspace.collection):
-        return index, None
-    return index, changes(index, workspace.collection) or None
+    return index, index.about.collection == stamp_of(workspace.collection)
 
 
 def remove_photos(
@@ -259,17 +274,25 @@ def _tuned(folder: Path, wish: _Wish, progress: Progress) -> BigIndex:
 
     progress("measuring", 0, 1)
     index = BigIndex.load(folder)
-    index.save_plan(
-        tune_index(index, wish.recall, wish.k, wish.memory, wish.latency, index.removed)
-    )
+    found = tune_index(index, wish.recall, wish.k, wish.memory, wish.latency, index.removed)
+    index.save_plan(replace(found, rows=_alive(index)))
     progress("measuring", 1, 1)
     return index
 
 
+def _alive(index: BigIndex) -> int:
+    return len(index) - len(index.removed)
+
+
+def _outgrown(index: BigIndex) -> bool:
+    """Whether so many photos came since it was measured that the figures say little any more."""
+    measured = index.plan.rows
+    return measured is not None and _alive(index) > (1 + _GROWN) * measured
+
+
 def _report(index: BigIndex, done: str) -> IndexReport:
     size = sum(path.stat().st_size for path in index.folder.iterdir())
-    rows = len(index) - len(index.removed)
-    return IndexReport(index.folder, rows, index.dim, index.plan, size, done)
+    return IndexReport(index.folder, _alive(index), index.dim, index.plan, size, done)
 
 
 def _measured(plan: Plan) -> str:

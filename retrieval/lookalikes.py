@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embed.errors import UserError
 from embed.workspace import Workspace
 from retrieval.queries import LeftOut, Query, SearchBy, read_queries
 from retrieval.searchable import Searchable
 
 if TYPE_CHECKING:
     from embed.encoder import Choice
+    from retrieval.eligible import SearchIndex
     from retrieval.gallery import Tile
 
 F32 = NDArray[np.float32]
@@ -87,70 +89,104 @@ def lookalikes(
     """
     place = Searchable(workspace, encoders)
     queries, left_out = read_queries(place, asked, choice)
-    big = place.big
-    ours, rows = (_narrowed if narrow or big else _all)(place, queries, k, **narrow)
+    if narrow.keys() - {"page"}:
+        ours, rows = narrowed(place, place.big or place.index, queries, k, **narrow)
+    else:
+        ours, rows = _all(place, queries, k, narrow.get("page", 1))
+    notes = [place.staleness(), add_percentiles(place, queries, ours)]
+    note = "; ".join(filter(None, notes))
+    return Lookalikes(ours, rows, queries, place.label, left_out, note)
+
+
+def add_percentiles(place: Searchable, queries: Sequence[Query], ours: dict[str, list[Any]]) -> str:
+    """Give each hit its percentile, None where there is no scale for it; returns what they are."""
+    ours["percentile"] = [None] * len(ours["query"])
     single = {query.name for query in queries if query.single}
-    ours["percentile"], note = [None] * len(rows), ""
-    if single:
-        note = place.scale.note
-        told = place.scale.percentile(np.array(ours["similarity"], dtype=np.float32)).tolist()
-        pairs = zip(ours["query"], told, strict=True)
-        ours["percentile"] = [p if name in single and p >= 0 else None for name, p in pairs]
-    stale = [big[1].line()] if big and big[1] else []
-    return Lookalikes(ours, rows, queries, place.label, left_out, "; ".join([*stale, note]))
+    if not single:
+        return ""
+    told = place.scale.percentile(np.array(ours["similarity"], dtype=np.float32)).tolist()
+    pairs = zip(ours["query"], told, strict=True)
+    ours["percentile"] = [p if name in single and p >= 0 else None for name, p in pairs]
+    return place.scale.note
 
 
-def _narrowed(
-    place: Searchable, queries: Sequence[Query], k: int, **narrow: Any
+def narrowed(
+    place: Searchable, index: "SearchIndex", queries: Sequence[Query], k: int, **narrow: Any
 ) -> tuple[dict[str, list[Any]], Any]:
+    """The hits among the rows of `index` that the collection has, as in `Lookalikes`."""
     import pyarrow as pa
 
     from retrieval.folding import GROUPED_UP_TO, copy_groups, open_copy_groups
     from retrieval.narrowing import narrowed_hits
 
     def vectors(rows: I64) -> F32:
-        return place.row_vectors(rows.tolist())
+        return place.photo_vectors(rows.tolist())
 
-    if narrow.get("unique") is True and len(place.ids) <= GROUPED_UP_TO:
+    if narrow.get("unique") is True and len(place.rows) <= GROUPED_UP_TO:
         narrow["unique"] = open_copy_groups(
             place.folder / "copies.npz",
             place.source,
             lambda: copy_groups(
-                place.rows, place.vectors(place.keys), place.workspace.facts
+                place.rows, place.vectors(place.rows["key"].tolist()), place.workspace.facts
             ).tolist(),
         )
-    index = place.big[0] if place.big else place.index
     hits = narrowed_hits(index, place.rows, vectors, queries, k, **narrow)
     ours = [name for name in _OURS if name in hits and name != "percentile"]
     table = pa.Table.from_pandas(hits.drop(columns=ours), preserve_index=False)
     return {name: hits[name].tolist() for name in ours}, table
 
 
-def _all(place: Searchable, queries: Sequence[Query], k: int) -> tuple[dict[str, list[Any]], Any]:
+def _all(
+    place: Searchable, queries: Sequence[Query], k: int, page: int
+) -> tuple[dict[str, list[Any]], Any]:
     """Photos with the very bytes of the query's come first, then the others by cosine and row."""
     import pyarrow as pa
 
-    own = [[place.row_of[name] for name in query.exclude] for query in queries]
+    if k < 1 or page < 1:
+        raise UserError(f"--k and --page count from 1, got {k} and {page}.")
+    most = asked = k * page
+    while True:  # rows of a big index may be of photos that are gone
+        ranked = _ranked(place, queries, asked)
+        table, known = place.known.take([hit[0] for hits in ranked for hit in hits])
+        there = set(known)
+        shown = [[hit for hit in hits if hit[0] in there] for hits in ranked]
+        pairs = zip(ranked, shown, strict=True)
+        if all(len(hits) < asked or len(left) >= most for hits, left in pairs):
+            break
+        asked *= 2
+    ours: dict[str, list[Any]] = {name: [] for name in ("query", "rank", "similarity")}
+    ours["same_photo"], rows, at = [], [], 0
+    for query, hits in zip(queries, shown, strict=True):
+        on_page = hits[most - k : most]
+        ours["query"] += [query.name] * len(on_page)
+        ours["rank"] += range(most - k + 1, most - k + 1 + len(on_page))
+        ours["similarity"] += [cosine for _, cosine, _ in on_page]
+        ours["same_photo"] += [same for *_, same in on_page]
+        rows.append(table.slice(at + most - k, len(on_page)))
+        at += len(hits)
+    return ours, pa.concat_tables(rows)
+
+
+def _ranked(
+    place: Searchable, queries: Sequence[Query], k: int
+) -> list[list[tuple[int, float, bool]]]:
+    """The k best of each query: row, cosine, and whether it has the very bytes of the query's."""
+    known = place.known
+    own = [[known.find(name) for name in query.exclude] for query in queries]
     copies = [
-        [row for row in place.rows_with(query.key) if row not in rows]
+        [row for row in known.with_key(query.key) if row not in rows] if query.key else []
         for query, rows in zip(queries, own, strict=True)
     ]
     most = max(len(a) + len(b) for a, b in zip(copies, own, strict=True))
-    near, cosines = place.index.search(np.stack([query.vector for query in queries]), k + most)
-    ours: dict[str, list[Any]] = {name: [] for name in ("query", "rank", "similarity")}
-    ours["same_photo"], rows = [], []
-    for i, query in enumerate(queries):
-        other = ~np.isin(near[i], own[i] + copies[i])
-        found = [*copies[i], *near[i][other].tolist()][:k]
-        alike = [1.0] * len(copies[i]) + cosines[i][other].tolist()  # the very same vector
-        ours["query"] += [query.name] * len(found)
-        ours["rank"] += range(1, len(found) + 1)
-        ours["similarity"] += alike[:k]
-        ours["same_photo"] += [rank < len(copies[i]) for rank in range(len(found))]
-        rows += found
-    # Arrow's `take` and its arrays of Python values import pandas
-    slices = [place.table.slice(row, 1) for row in rows]
-    return ours, pa.concat_tables(slices or [place.table.slice(0, 0)])
+    Q = np.stack([query.vector for query in queries])
+    near, cosines = (place.big or place.index).search(Q, k + most)
+    ranked = []
+    for i in range(len(queries)):
+        pairs = zip(near[i].tolist(), cosines[i].tolist(), strict=True)
+        left_out = {*own[i], *copies[i]}
+        others = [(row, cosine, False) for row, cosine in pairs if row not in left_out]
+        ranked.append([*((row, 1.0, True) for row in copies[i]), *others][:k])  # the same vector
+    return ranked
 
 
 def write_lookalikes(page: Path, found: Lookalikes) -> None:

@@ -71,7 +71,9 @@ def narrowed_hits(
     `near_cosine` finds; diverse : the trade of `diverse_order` among the `CANDIDATES` best, those
     behind follow by rank; page : counts from 1, ranks go on from page to page.
 
-    Columns: as `retrieval.search.neighbours`, and with `unique` also folded (see `Narrowed`).
+    Columns: query, rank (1 is best), id, similarity (cosine, float32), file_path, path, same_photo
+    (the content is the query's own; such hits come first), with `unique` also folded (see
+    `Narrowed`), then the table's. A column of the table that has one of our names is `table_…`.
     similarity is the cosine with the query, whatever the order. Raises `UserError` for an unclear
     `where`, one that no row matches, a column that is not there and numbers out of range.
     """
@@ -247,7 +249,7 @@ def _no_match(where: Where, rows: Any) -> str:
 
 
 def _with_table(found: Sequence[Narrowed], names: Sequence[str], rank: int, rows: Any) -> Any:
-    """The hits with the columns of their rows, as `neighbours` does; ranks go on from `rank`."""
+    """The hits with the columns of their rows; ranks go on from `rank`."""
     import pandas as pd
 
     counts = [len(hits.places) for hits in found]

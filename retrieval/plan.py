@@ -34,6 +34,7 @@ class Plan:
 
     recall: float | None = None  # measured, at `k`
     k: int | None = None
+    rows: int | None = None  # that there were then
     latency_ms: float | None = None  # a query, one after the other
     memory_bytes: int | None = None  # while searching
     notes: tuple[str, ...] = ()  # what could not be kept, in words

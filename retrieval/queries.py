@@ -52,16 +52,6 @@ class Query:
     plus: tuple["Query", ...] = ()  # of several together: all but the first
     minus: tuple["Query", ...] = ()
 
-    @property
-    def x(self) -> F32:
-        """The vector, as `retrieval.narrowing` calls it."""
-        return self.vector
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """The rows of the collection that it is made of."""
-        return self.exclude
-
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -200,9 +190,11 @@ def _read_photos(
 
 def _subjects(place: Searchable, name: str) -> list[_Subject]:
     """The photos that a word of the command line means. An id wins over a file."""
-    row = place.row_of.get(name)
-    if row is not None:
-        return [_Subject(name, place.path_of(row), row)]
+    row = place.known.find(name)
+    if row is not None and (location := _said_of(place, row, "path")) is not None:
+        return [_Subject(name, location, row)]
+    if (location := place.not_indexed(name)) is not None:
+        return [_Subject(name, location)]
     if name == PASTED:
         return [_Subject(name, str(pasted_photo()))]
     from embed import sources  # more to import than a search for a row has to do
@@ -217,11 +209,11 @@ def _subjects(place: Searchable, name: str) -> list[_Subject]:
         return [_Subject(f"{name.rstrip('/')}/{below}", location) for below, location in pairs]
     if path.exists() or sources.split(name):
         return [_Subject(name, str(path.absolute()) if path.exists() else name)]
-    from retrieval.search import nearest_ids
+    from retrieval.unknown_ids import nearest_ids
 
     raise UserError(
         "it is neither an id in the collection nor a photo here. "
-        f"{nearest_ids(name, place.ids)}Ids are in the column id of collection.parquet; "
+        f"{nearest_ids(name, place.known.ids)}Ids are in the column id of collection.parquet; "
         "a photo is given by its path: `cli search folder/photo.jpg`."
     )
 
@@ -238,7 +230,7 @@ def _vectors(
     found: dict[str, tuple[F32, str | None]] = {}
     if rows:
         for row, x in zip(rows, place.row_vectors(rows), strict=True):
-            found[place.path_of(row)] = x, place.keys[row]
+            found[_said_of(place, row, "path") or ""] = x, place.known.key(row)
     rest = {subject.path: subject.name for subject in subjects if subject.path not in found}
     if rest:
         from retrieval.query_photos import encoded, encoded_parts
@@ -258,14 +250,21 @@ def _query(
     place: Searchable, subject: _Subject, vector: F32, key: str | None, box: Box | None
 ) -> Query:
     row = subject.row
-    if row is None:
-        row = next(iter(place.rows_with(key)), None)  # a copy's label is the photo's
+    if row is None and key is not None:
+        row = next(iter(place.known.with_key(key)), None)  # a copy's label is the photo's
     return Query(
         name=f"{subject.name} [{box.said}]" if box else subject.name,
         vector=vector,
         key=key,
         path=subject.path,
-        label=place.value(place.label, row) if place.label and row is not None else None,
+        label=_said_of(place, row, place.label) if place.label and row is not None else None,
         exclude=() if subject.row is None else (subject.name,),
         box=box,
     )
+
+
+def _said_of(place: Searchable, row: int, column: str) -> str | None:
+    """What the table says of a row."""
+    table, _ = place.known.take([row])
+    found = table[column][0].as_py() if len(table) else None
+    return found if isinstance(found, str) else None

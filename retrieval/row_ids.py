@@ -1,7 +1,7 @@
 """The ids of an index's rows: a text file with one a line, and where each line ends."""
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 I64 = NDArray[np.int64]
 
 IDS, ENDS = "ids.txt", "ids.ends"
+_AT_ONCE = 65_536  # rows
 
 
 class Ids(Sequence[str]):
@@ -36,6 +37,14 @@ class Ids(Sequence[str]):
         row = range(len(self))[row]
         raw: bytes = self._text[self._start(row) : int(self._ends[row]) - 1]
         return raw.decode()
+
+    def __iter__(self) -> Iterator[str]:
+        for low in range(0, len(self), _AT_ONCE):
+            ends = self._ends[low : low + _AT_ONCE]
+            raw: bytes = self._text[self._start(low) : int(ends[-1]) - 1]
+            names = raw.decode().split("\n")
+            # an id may hold the line's end itself
+            yield from names if len(names) == len(ends) else self[low : low + len(ends)]
 
     def rows(self, name: str) -> list[int]:
         """The rows called `name`, ascending: several where it was removed and added again.

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,13 @@ from retrieval.flat_file import FlatFile
 from retrieval.index import Index
 from retrieval.similarity_scale import SimilarityScale, open_scale
 
+if TYPE_CHECKING:
+    from retrieval.big_index import BigIndex
+    from retrieval.known_rows import KnownRows, TableRows
+
 F32 = NDArray[np.float32]
 
+COUNTED = 200_000  # rows of a big index up to which the photos are compared with it in a search
 SCALE = "similarity_scale.npz"  # beside the index
 
 
@@ -35,9 +40,8 @@ class Searchable:
         self.workspace = workspace
         self._places = chosen_folders(workspace, encoders)
         self.specs: list[EncoderSpec] = [read_spec(folder) for folder in self._places]
-        self.table, self.label = _table(workspace)
-        self.ids: list[str] = self.table["id"].to_pylist()
-        self.keys: list[str] = self.table["key"].to_pylist()
+        if self.big is None:
+            _ = self.photos  # says at once what is wrong with them
 
     @property
     def dim(self) -> int:
@@ -49,9 +53,23 @@ class Searchable:
         return [EmbeddingStore.open(folder) for folder in self._places]
 
     @cached_property
-    def row_of(self) -> dict[str, int]:
-        """Row numbers by id."""
-        return {name: row for row, name in enumerate(self.ids)}
+    def photos(self) -> "TableRows":
+        """The rows of the collection, in memory."""
+        from retrieval.known_rows import TableRows
+
+        return TableRows(_table(self.workspace)[0])
+
+    @cached_property
+    def known(self) -> "KnownRows":
+        """The rows that are searched: those of the big index where there is one."""
+        from retrieval.known_rows import IndexRows
+
+        return IndexRows(self.big, self.workspace.collection) if self.big else self.photos
+
+    @cached_property
+    def label(self) -> str | None:
+        """The column of the labels."""
+        return _label(self.workspace)
 
     @cached_property
     def rows(self) -> Any:
@@ -64,39 +82,74 @@ class Searchable:
     def index(self) -> Index:
         """The saved index where it is of these photos; else a new one, saved. Its rows are ours."""
         folder, source = self.folder, self.source
-        found = FlatFile.open(folder, self.ids, source)
+        ids = self.photos.ids
+        found = FlatFile.open(folder, ids, source)
         if found is not None:
             return found
         if Index.fresh(folder, source):
             with suppress(UserError):
                 saved = Index.load(folder)
-                if (saved.ids, saved.dim) == (self.ids, self.dim):
+                if (saved.ids, saved.dim) == (ids, self.dim):
                     return saved
-        index = Index.build(self.vectors(self.keys), self.ids, source=source)
+        index = Index.build(self.vectors(self.photos.keys), ids, source=source)
         with suppress(UserError, OSError):  # it is only a copy
             index.save(folder)
         return index
 
     @cached_property
-    def big(self) -> Any:
-        """(the index of `cli index`, what has changed since or None); None where there is none."""
+    def _found(self) -> "tuple[BigIndex, bool] | None":
         if not (self.folder / "big").exists():
             return None
-        from retrieval.index_command import open_big_index
+        from retrieval.index_command import find_big_index
 
-        return open_big_index(self.workspace, self.stores)
+        return find_big_index(self.workspace, self.specs)
+
+    @property
+    def big(self) -> "BigIndex | None":
+        """The index of `cli index`; None where there is none."""
+        return self._found[0] if self._found else None
+
+    @property
+    def stale(self) -> bool:
+        """Whether the collection's file is another one than the big index was compared with."""
+        return self._found is not None and not self._found[1]
+
+    def staleness(self) -> str:
+        """How the photos differ from the big index, in a sentence; of many, that they may."""
+        if not self.stale or self.big is None:
+            return ""
+        if len(self.big) > COUNTED:
+            return (
+                "The collection was written anew since the index was made: photos that are new in "
+                "it are not found. Run `cli index`, which takes them in without building anew."
+            )
+        from retrieval.index_command import changes
+
+        differ = changes(self.big, self.workspace.collection)
+        return differ.line() if differ else ""
+
+    def not_indexed(self, name: str) -> str | None:
+        """Where the photo of an id lies that the collection has and the big index lacks."""
+        if not self.stale:
+            return None
+        from retrieval.known_rows import rows_named
+
+        found = rows_named(self.workspace.collection, {name})
+        return str(found["path"][0]) if len(found) else None
 
     @cached_property
     def scale(self) -> SimilarityScale:
         """Of the cosines among random photos."""
-        path, n = self.folder / SCALE, len(self.ids)
+        path, n = self.folder / SCALE, len(self.known.ids)
         return open_scale(path, self.source, n, lambda rows: self.row_vectors(rows.tolist()))
 
     @cached_property
     def source(self) -> str:
         """A digest that changes with the encoders, the ids and the photos."""
-        parts = [*(spec.digest for spec in self.specs), *self.ids, *self.keys]
-        return sha256("\n".join(parts).encode())
+        parts = [spec.digest for spec in self.specs]
+        if self.big is not None:
+            return sha256("\n".join([*parts, self.big.about.source, str(len(self.big))]).encode())
+        return sha256("\n".join([*parts, *self.photos.ids, *self.photos.keys]).encode())
 
     @property
     def folder(self) -> Any:
@@ -108,23 +161,30 @@ class Searchable:
         return load_vectors(self.stores, keys)
 
     def row_vectors(self, rows: Sequence[int]) -> F32:
-        """(len(rows), dim) float32 unit rows by their numbers."""
-        if self.big is None and isinstance(self.index, FlatFile):
+        """(len(rows), dim) float32 unit rows by their numbers in `known`."""
+        if self.big is not None:
+            return self.big.vectors(np.array(rows, dtype=np.int64))
+        if isinstance(self.index, FlatFile):
             return self.index.vectors(rows)
-        return self.vectors([self.keys[row] for row in rows])
+        return self.vectors([self.photos.keys[row] for row in rows])
 
-    def rows_with(self, key: str | None) -> list[int]:
-        """The rows whose photo has these very bytes."""
-        return [] if key is None else [row for row, own in enumerate(self.keys) if own == key]
+    def photo_vectors(self, rows: Sequence[int]) -> F32:
+        """The same by their numbers in the collection."""
+        if self.big is None:
+            return self.row_vectors(rows)
+        return self.vectors(self.rows["key"].iloc[list(rows)].tolist())
 
-    def path_of(self, row: int) -> str:
-        """The location of a row's photo (see `embed.sources`)."""
-        return str(self.table["path"][row])
 
-    def value(self, column: str, row: int) -> str | None:
-        """What the table says of a row."""
-        found = self.table[column][row].as_py()
-        return found if isinstance(found, str) else None
+def _label(workspace: Workspace) -> str | None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(workspace.collection) as file:
+            label: str | None = json.loads(file.schema_arrow.metadata[b"familia"])["label"]
+        return label
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return _table(workspace)[1]  # says what is wrong with it
 
 
 def _table(workspace: Workspace) -> tuple[Any, str | None]:
@@ -134,7 +194,7 @@ def _table(workspace: Workspace) -> tuple[Any, str | None]:
 
     try:
         with pq.ParquetFile(workspace.collection) as file:
-            table = file.read()
+            table = file.read(use_threads=False)  # starting them takes longer
         label = json.loads(table.schema.metadata[b"familia"])["label"]
         if {"id", "path", "file_path", "key", label or "id"} <= set(table.column_names):
             return table, label

@@ -298,17 +298,20 @@ def test_a_sweep_equals_fit_and_is_not_computed_twice(
     shutil.copytree(workspace, copy)
     grid = tmp_path / "grid.toml"
     grid.write_text(
-        'heads = ["logreg", "knn", "stack"]\nbalance = ["none", "smote"]\nfractions = [0.5, 1.0]\n'
+        'heads = ["logreg", "knn", "stack"]\nbalance = ["none", "smote"]\nphotos = ["50%", "all"]\n'
         "seeds = [0]\nfolds = 3\n"
     )
     first = run("sweep", grid, "--json", "--jobs", 2, "-w", copy)
     assert first.code == 0, first.err
-    assert len(first.json) == 12
+    cells = first.json["cells"]
+    assert len(cells) == 12
     fitted = {row["head"]: row for row in run("leaderboard", "--json", "-w", copy).json}
-    for cell in first.json:
-        if cell["balance"] == "none" and cell["fraction"] == 1.0:
-            assert cell["macro_f1"] == pytest.approx(fitted[cell["head"]]["macro_f1"], abs=1e-10)
-            assert cell["log_loss"] == pytest.approx(fitted[cell["head"]]["log_loss"], abs=1e-6)
+    for one in cells:
+        cell, figures = one["cell"], one["figures"]
+        if cell["balance"] == "none" and cell["photos"] is None:
+            for metric in ("macro_f1", "log_loss"):
+                expected = fitted[cell["head"]][metric]
+                assert figures[metric] == pytest.approx(expected, abs=1e-10)
     again = run("sweep", grid, "-w", copy)
     assert "0 cells computed, 12 as before" in again.out
     assert (copy / "sweeps" / "grid" / "picture.png").stat().st_size > 5000
@@ -334,11 +337,11 @@ def test_a_grid_that_names_its_encoder_needs_no_default(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('head = ["knn"]', "unknown key 'head'. Did you mean 'heads'"),
+        ('hedas = ["knn"]', "unknown key 'hedas'. Did you mean 'heads'"),
         ('heads = ["kn"]', "Did you mean 'knn'"),
-        ("fractions = [1.5]", "above 0 and at most 1"),
+        ("fractions = [0.5]", "photos = ["),
         ("seeds = [-1]", "whole numbers"),
-        ("folds = 1", "at least 2"),
+        ("folds = 1", "2 or more"),
         ("heads = []", "'heads' is empty"),
         ("encoders = [3]", "names in quotes"),
         ("heads = [", "no valid TOML"),

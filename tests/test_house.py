@@ -30,7 +30,7 @@ def _commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 COMMANDS = list(_commands(typer.main.get_command(cli.app)))
-PAGES = {"index": "indexing"}  # index.md lists the pages
+PAGES = {"index": "indexing", "sweep show": "sweep-show"}  # index.md lists the pages
 HEAVY = ("torch", "sklearn", "pandas", "numpy", "faiss", "lightgbm", "matplotlib", "PIL", "h5py")
 
 
@@ -54,8 +54,8 @@ def test_every_command_has_help_with_an_example(name: str, run: Callable[..., ob
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_page(name: str, run: Callable[..., object]) -> None:
-    first = name.split()[0]
-    page = (ROOT / "docs" / f"{PAGES.get(first, first)}.md").read_text()
+    page_name = PAGES.get(name, name.split()[0])
+    page = (ROOT / "docs" / f"{page_name}.md").read_text()
     assert f"cli {name}" in page
     flags = set(re.findall(r"--[a-z][a-z-]+", run(*name.split(), "--help").out)) - {"--help"}
     for flag in flags - {"--workspace", "--json"}:

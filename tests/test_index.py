@@ -1,6 +1,5 @@
 """The index equals brute force, never mixes ids up, and refuses what is damaged or foreign."""
 
-import errno
 import json
 import os
 import subprocess
@@ -16,7 +15,9 @@ from hypothesis.extra.numpy import arrays
 
 from embed.errors import UserError
 from retrieval.index import Index
-from retrieval.search import nearest_ids, neighbours, open_index, search
+from retrieval.narrowing import narrowed_hits
+from retrieval.queries import Query
+from retrieval.unknown_ids import nearest_ids
 
 FILES = ("index.faiss", "ids.parquet", "index.json")
 
@@ -140,8 +141,6 @@ def test_damaged_files_are_refused_and_made_anew(name, damage, tmp_path):
     file.unlink() if damage == "gone" else file.write_bytes(content[damage])
     with pytest.raises(UserError, match="again"):
         Index.load(tmp_path)
-    assert open_index(tmp_path, names(40), X, "s").ids == names(40)
-    assert Index.load(tmp_path).ids == names(40)
 
 
 @pytest.mark.parametrize(
@@ -192,24 +191,6 @@ def test_wrong_queries_are_refused():
     assert rows.shape == similarities.shape == (0, 2)
 
 
-def test_open_index_notices_other_rows_and_searches_where_it_cannot_write(tmp_path, monkeypatch):
-    X = clustered(40, 8, 4)
-    open_index(tmp_path, names(40), X, "s")
-    stamp = (tmp_path / "index.json").stat().st_mtime_ns
-    open_index(tmp_path, names(40), X, "s")
-    assert (tmp_path / "index.json").stat().st_mtime_ns == stamp
-    renamed = [f"other-{name}" for name in names(40)]
-    assert open_index(tmp_path, renamed, X, "s").ids == renamed
-    assert open_index(tmp_path, names(39), X[:39], "t").ids == names(39)
-    for folder in (tmp_path / "index.json" / "below-a-file", tmp_path / "read-only"):
-        assert open_index(folder, names(40), X, "s").query_rows(X[:1], 1)[0] == [[0]]
-        monkeypatch.setattr(os, "fsync", refuse)
-
-
-def refuse(_):
-    raise OSError(errno.EROFS, "Read-only file system")
-
-
 # --- search: ids, photos, tables
 
 
@@ -231,6 +212,16 @@ def collection():
         }
     )
     return rows, X
+
+
+def search(rows, X, query, k, key=None):
+    """The hits of a row's id or of a vector."""
+    index = Index.build(X, rows["id"].tolist(), kind="flat")
+    asked = Query("photo", query, key)
+    if isinstance(query, str):
+        row = rows["id"].tolist().index(query)
+        asked = Query(query, X[row], key=rows["key"][row], exclude=(query,))
+    return narrowed_hits(index, rows, lambda at: X[at], [asked], k)
 
 
 def test_search_by_id_leaves_the_row_out_and_marks_its_copies(collection):
@@ -278,24 +269,10 @@ def test_the_only_photo_has_no_lookalike(collection):
     assert search(rows[:1], X[:1], X[1], 3)["id"].tolist() == ["photo-0000"]
 
 
-def test_rows_are_found_by_id_not_by_place(collection):
-    rows, X = collection
-    index = Index.build(X, rows["id"].tolist())
-    mixed = rows.sample(frac=1, random_state=0)
-    pd.testing.assert_frame_equal(
-        neighbours(index, mixed, X[:4], 3), neighbours(index, rows, X[:4], 3)
-    )
-    two = neighbours(index, rows, X[:2], 3, exclude=[["photo-0000"], []], names=["a", "b"])
-    assert two["query"].tolist() == ["a"] * 3 + ["b"] * 3
-    assert "photo-0000" not in two["id"].tolist()[:3]
-    assert two["id"].tolist()[3] == "photo-0001"
-
-
-def test_an_unknown_id_names_the_nearest(collection):
-    rows, X = collection
-    with pytest.raises(UserError, match=r"'photo-0042'.*path") as error:
-        search(rows, X, "foto-0042", 3)
-    assert len(str(error.value)) < 400
+def test_an_unknown_id_names_the_nearest():
+    said = nearest_ids("foto-0042", names(60))
+    assert said.startswith("Did you mean 'photo-0042'")
+    assert len(said) < 100
     assert nearest_ids("zzz", names(60)) == ""
 
 

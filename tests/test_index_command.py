@@ -159,6 +159,17 @@ def test_what_is_said_of_the_index_was_measured(workspace: Workspace, kind: str)
     assert build_index(workspace, kind="flat").done == ("Up to date" if kind == "auto" else "Built")
 
 
+def test_recall_is_measured_anew_where_a_fifth_more_photos_came(workspace: Workspace) -> None:
+    photos(workspace, list(range(900)))
+    assert build_index(workspace, kind="ivf", recall=0.9, k=5).plan.rows == 900
+    photos(workspace, list(range(1000)))
+    assert build_index(workspace, recall=0.9, k=5).plan.rows == 900
+    photos(workspace, list(range(1150)))
+    report = build_index(workspace, recall=0.9, k=5)
+    assert (report.done, report.plan.rows) == ("Added 150, removed 0", 1150)
+    assert report.plan.recall is not None
+
+
 def test_without_photos_or_kind_the_user_is_told(tmp_path: Path, workspace: Workspace) -> None:
     with pytest.raises(UserError, match="no kind of index"):
         build_index(workspace, kind="annoy")

@@ -15,7 +15,6 @@ from retrieval.folding import copy_groups, firsts_by_cosine, near_cosine, open_c
 from retrieval.index import Index, exact_cosines
 from retrieval.narrowing import narrowed_hits
 from retrieval.queries import Query
-from retrieval.search import neighbours
 
 
 def unit(X):
@@ -133,18 +132,6 @@ def test_it_is_the_naive_reader(search, year, same, diverse, k, shuffled):
         all_of_them = naive(rows, X, query, looks, same)
         behind = [sum(groups[j] == groups[i] for j in all_of_them) - 1 for i in expected]
         assert hits["folded"].tolist() == behind
-
-
-@settings(deadline=None, max_examples=60)
-@given(search=searches(), k=st.integers(1, 8))
-def test_without_options_it_is_neighbours(search, k):
-    rows, X, query, _ = search
-    index = Index.build(X, rows["id"].tolist())
-    expected = neighbours(
-        index, rows, query.vector[None], k, [query.exclude], [query.name], [query.key]
-    )
-    found = narrowed_hits(index, rows, lambda at: X[at], [query], k)
-    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
 
 
 def bursts(n, copies, dim, rng):

@@ -1,7 +1,9 @@
 """What one can search by: every way to ask gives the vector that is asked for."""
 
+import errno
 import io
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -28,9 +30,9 @@ from retrieval.flat_file import FlatFile
 from retrieval.hit_forms import show_hits
 from retrieval.index import Index
 from retrieval.lookalikes import also_tiles, lookalikes, query_tiles, write_lookalikes
+from retrieval.narrowing import narrowed_hits
 from retrieval.queries import Query, SearchBy, combined, read_queries
 from retrieval.query_texts import text_prompt, text_rows
-from retrieval.search import search
 from retrieval.searchable import Searchable
 from retrieval.standard_input import listed
 
@@ -387,10 +389,12 @@ def test_hits_are_those_of_the_index(workspace: Workspace) -> None:
     collection = load_collection(workspace.collection)
     store = EmbeddingStore.open(workspace.store("pixels"))
     X = store.load(collection.rows["key"].tolist())
+    index = Index.build(X, collection.rows["id"].tolist())
     for k in (1, 7, 100):
-        ours = lookalikes(workspace, SearchBy([CAT, ROSE]), k).frame
-        for name in (CAT, ROSE):
-            theirs = search(collection.rows, X, name, k)
+        found = lookalikes(workspace, SearchBy([CAT, ROSE]), k)
+        ours = found.frame
+        for name, query in zip((CAT, ROSE), found.queries, strict=True):
+            theirs = narrowed_hits(index, collection.rows, lambda rows: X[rows], [query], k)
             mine = ours[ours["query"] == name].reset_index(drop=True)
             assert mine["id"].tolist() == theirs["id"].tolist()
             columns = theirs.columns.tolist()
@@ -424,7 +428,7 @@ def test_a_column_of_our_name_is_told_apart(photos: Path, workspace: Workspace) 
 
 def test_percentiles_are_of_this_collection(workspace: Workspace) -> None:
     place = Searchable(workspace)
-    X = place.vectors(place.keys).astype(float)
+    X = place.vectors(place.photos.keys).astype(float)
     pairs = (X @ X.T)[np.triu_indices(60, 1)]
     for hit in lookalikes(workspace, SearchBy([CAT]), 59).to_pylist():
         naive = (pairs < hit["similarity"] - 1e-6).mean() * 100
@@ -497,6 +501,21 @@ def test_a_flat_file_that_is_none(tmp_path: Path) -> None:
     assert FlatFile.open(tmp_path, ids, "s") is None
 
 
+def test_a_flat_file_without_the_quick_check(tmp_path: Path) -> None:
+    """As indices were written before there was one: the SHA-256 says whether it is whole."""
+    X = unit_rows(np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32))
+    ids = [f"id {i}" for i in range(30)]
+    Index.build(X, ids, "flat", "s").save(tmp_path)
+    about = json.loads((tmp_path / "index.json").read_text())
+    del about["check"]
+    (tmp_path / "index.json").write_text(json.dumps(about))
+    assert FlatFile.open(tmp_path, ids, "s") is not None
+    with (tmp_path / "index.faiss").open("r+b") as handle:
+        handle.seek(-1, 2)
+        handle.write(b"\x7f")
+    assert FlatFile.open(tmp_path, ids, "s") is None
+
+
 def test_a_damaged_index_is_made_anew(workspace: Workspace) -> None:
     before = lookalikes(workspace, SearchBy([CAT]), 5).to_pylist()
     file = workspace.index(("pixels",)) / "index.faiss"
@@ -505,3 +524,27 @@ def test_a_damaged_index_is_made_anew(workspace: Workspace) -> None:
     file.write_bytes(data)
     assert lookalikes(workspace, SearchBy([CAT]), 5).to_pylist() == before
     assert file.read_bytes() != bytes(data)
+
+
+def test_the_index_is_that_of_the_photos_now_and_in_memory_where_it_cannot_be_written(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = workspace.index(("pixels",)) / "index.json"
+    Searchable(workspace).index.search(np.eye(192, dtype=np.float32)[:1], 1)
+    stamp = about.stat().st_mtime_ns
+    assert Searchable(workspace).index.ids == Searchable(workspace).photos.ids
+    assert about.stat().st_mtime_ns == stamp  # it is not made again
+    there = load_collection(workspace.collection)
+    renamed = there.rows.assign(id="other " + there.rows["id"])
+    save_collection(renamed, there.label, workspace.folder, workspace.collection)
+    assert Searchable(workspace).index.ids == renamed["id"].tolist()
+    about.unlink()
+
+    def read_only(_: int) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "fsync", read_only)
+    index = Searchable(workspace).index
+    assert not about.exists()
+    x = Searchable(workspace).row_vectors([4])
+    assert index.search(x, 1)[0] == [[4]]

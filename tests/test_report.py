@@ -251,6 +251,7 @@ def test_nulls_and_missing_keys_cost_a_cell_and_no_more(tmp_path, monkeypatch):
     monkeypatch.setattr("retrieval.page.write_text", lambda path, page: None)
     monkeypatch.setattr("classify.report_page.thumbnails", lambda *_: {})
     monkeypatch.setattr("classify.report_results.leaderboard", lambda _: Board("oof", [], []))
+    monkeypatch.setattr("classify.report_sweeps.sweeps", lambda _: None)
     (run, _) = make_workspace(tmp_path / "w")
     places = [*(run.folder / "test").glob("*.json"), *(tmp_path / "w").glob("[lci]*/*.json")]
     assert len(places) == 10
