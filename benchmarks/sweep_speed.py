@@ -175,7 +175,7 @@ def _grid_search(workspace: Path, cells: list[Any]) -> tuple[float, dict[str, An
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer
 
-    from classify.cell_data import may_train
+    from classify.cell_data import which_train
     from classify.folds import held_out_folds
     from classify.heads import make_head
 
@@ -186,11 +186,11 @@ def _grid_search(workspace: Path, cells: list[Any]) -> tuple[float, dict[str, An
     seconds, scores = 0.0, {}
     for same in searches.values():
         cell = _cell(same[0])
-        fold, allowed = held_out_folds(train, FOLDS, cell.seed), may_train(train, cell)
+        fold, allowed = held_out_folds(train, FOLDS, cell.seed), which_train(train, cell)
         cv = []
         for held_out in range(FOLDS):
             test = fold == held_out
-            fits = ~np.isin(train.group, train.group[test]) & allowed
+            fits = allowed(~np.isin(train.group, train.group[test]))
             cv.append((np.flatnonzero(fits), np.flatnonzero(test)))
         settings = []
         for each in map(_cell, same):

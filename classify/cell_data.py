@@ -1,5 +1,6 @@
 """What a cell of a sweep is fitted on, and the model that is fitted, as `cli fit` makes it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +17,7 @@ from embed.parts import unit
 from embed.texts import text_vectors
 from embed.workspace import Workspace
 
+Bools = NDArray[np.bool_]
 DataKey = tuple[tuple[str, ...], str, str]
 
 
@@ -55,20 +57,25 @@ def cell_model(workspace: Workspace, cell: Cell, train: Dataset) -> Model:
     return Model(make_head(cell.head, cell.balance, cell.seed, **options), columns)
 
 
-def may_train(train: Dataset, cell: Cell) -> NDArray[np.bool_]:
-    """(n,) which rows may train: with one seed, fewer photos lie within more."""
-    return drawn(train.y, cell.photos, cell.seed)
+def which_train(train: Dataset, cell: Cell) -> Callable[[Bools], Bools]:
+    """Of rows (n,) that could train those that do: with one seed, fewer photos lie within more."""
+    return partial(drawn, train.y, cell.photos, cell.seed)
 
 
-def drawn(y: NDArray[np.str_], photos: int | float | None, seed: int) -> NDArray[np.bool_]:
-    """(n,) which rows may train: `photos` (or that share, at least one) of each class `y` (n,)."""
-    kept = np.ones(len(y), dtype=bool)
+def drawn(
+    y: NDArray[np.str_], photos: int | float | None, seed: int, among: Bools | None = None
+) -> Bools:
+    """(n,) which of the rows `among` (n,), by default all, are taken.
+
+    `photos`, or that share and at least one, of each class `y` (n,); None takes all.
+    """
+    among = np.ones(len(y), dtype=bool) if among is None else among
     if photos is None:
-        return kept
-    kept[:] = False
+        return among
+    kept = np.zeros(len(y), dtype=bool)
     order = np.random.default_rng(seed).permutation(len(y))
-    for name in np.unique(y):
-        members = order[y[order] == name]
+    for name in np.unique(y[among]):
+        members = order[(y[order] == name) & among[order]]
         most = photos if isinstance(photos, int) else max(1, round(photos * len(members)))
         kept[members[:most]] = True
     return kept

@@ -1,6 +1,6 @@
 """Out-of-fold predictions: each training photo by a model that never saw it or its group."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import replace
 from typing import Any
@@ -14,6 +14,7 @@ from classify.runs import Predictions
 from classify.splits import make_folds
 from classify.stack import crossfit_pool
 
+Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 
@@ -43,12 +44,13 @@ def in_one_group(train: Dataset) -> NDArray[np.bool_]:
 
 
 def out_of_fold(
-    model: Model, train: Dataset, fold: Ints, may_train: NDArray[np.bool_] | None = None
+    model: Model, train: Dataset, fold: Ints, which_train: Callable[[Bools], Bools] | None = None
 ) -> Predictions:
     """Each row with a fold, predicted by a copy of `model` fitted without its fold and its group.
 
     Classes are those of all rows, sorted; one that a training part lacks gets probability 0
-    there. `may_train` (n,) leaves rows out of the training parts (they are still predicted).
+    there. Of the rows (n,) that could train for a fold `which_train` says which do; the others
+    are still predicted.
 
     Folds are fitted side by side, each on one thread: how sums are split between threads would
     change the last digits, and so the figures from one machine to the next.
@@ -59,12 +61,12 @@ def out_of_fold(
     from threadpoolctl import threadpool_limits
 
     classes = np.unique(train.y)
-    allowed = np.ones(len(train), dtype=bool) if may_train is None else may_train
     P = np.zeros((len(train), len(classes)))
 
     def predict(held_out: int) -> None:
         test = fold == held_out
-        fits = ~np.isin(train.group, train.group[test]) & allowed
+        fits = ~np.isin(train.group, train.group[test])
+        fits = fits if which_train is None else which_train(fits)
         present = np.unique(train.y[fits])
         if len(present) == 1:  # all that is left to say
             P[test, np.searchsorted(classes, present)] = 1.0

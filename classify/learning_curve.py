@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,11 @@ from numpy.typing import NDArray
 
 from classify.bootstrap import figure, resampled
 from classify.dataset import Dataset, load_dataset
-from classify.folds import held_out_folds, out_of_fold
+from classify.folds import Bools, held_out_folds, out_of_fold
 from classify.model import Model
 from classify.one_head import one_head
 from classify.outcomes import F64, Outcomes
 from classify.power_law import outlook
-from classify.runs import Predictions
 from classify.stratify import per_class_subset
 from classify.tables import bracketed
 from embed.errors import UserError
@@ -175,44 +175,33 @@ def _training(train: Dataset, fold: Ints, held_out: Any) -> NDArray[np.bool_]:
     return ~np.isin(train.group, train.group[fold == held_out])
 
 
+def _fewer(train: Dataset, n: int | None, seed: int, among: Bools) -> Bools:
+    """(n,) of the rows `among` (n,) which `n` of each class to take."""
+    rows, kept = np.flatnonzero(among), np.zeros(len(train), dtype=bool)
+    kept[rows[per_class_subset(train.y[rows], train.group[rows], n, seed)]] = True
+    return kept
+
+
 def _point(
     train: Dataset, model: Model, fold: Ints, n: int | None, seed: int, repeats: int
 ) -> tuple[Point, F64]:
     """A point and its macro-F1 (1 + B,) in the resamples, which all points share."""
     outcomes, sizes, complete = [], [], []
     for repeat in range(repeats):
-        parts = []
+        fewer = partial(_fewer, train, n, seed + repeat)
+        found = out_of_fold(model, train, fold, fewer)
+        outcomes.append(Outcomes.of(found.y_index, found.P))
         for held_out in np.unique(fold[fold >= 0]):
-            rows = np.flatnonzero(_training(train, fold, held_out))
-            chosen = rows[per_class_subset(train.y[rows], train.group[rows], n, seed + repeat)]
-            may_train = np.zeros(len(train), dtype=bool)
-            may_train[chosen] = True
-            only = np.where(fold == held_out, fold, -1)
-            parts.append(out_of_fold(model, train, only, may_train))
+            chosen = fewer(_training(train, fold, held_out))
             counts = np.unique(train.y[chosen], return_counts=True)[1]
-            sizes.append(len(chosen))
+            sizes.append(int(chosen.sum()))
             complete.append(int((counts >= (n or 0)).sum()))
-        joined = _joined(train, parts)
-        outcomes.append(Outcomes.of(joined.y_index, joined.P))
-    units = train.group[np.isin(train.ids, joined.ids)]
+    units = train.group[fold >= 0]
     drawn = resampled(outcomes, METRICS, seed=seed, groups=units)
     mean = {name: np.mean([one[name] for one in drawn], axis=0) for name in METRICS}
     figures = {name: figure(name, mean[name], len(np.unique(units))) for name in METRICS}
-    point = Point(n, float(np.mean(sizes)), len(joined.classes), min(complete), **figures)
+    point = Point(n, float(np.mean(sizes)), len(found.classes), min(complete), **figures)
     return point, mean["macro_f1"]
-
-
-def _joined(train: Dataset, parts: Sequence[Predictions]) -> Predictions:
-    """The folds' predictions as one, in the order of the training rows."""
-    place = {id_: i for i, id_ in enumerate(train.ids)}
-    ids = [id_ for part in parts for id_ in part.ids]
-    order = np.argsort([place[id_] for id_ in ids])
-    return Predictions(
-        ids=[ids[i] for i in order],
-        y=np.concatenate([part.y for part in parts])[order],
-        P=np.vstack([part.P for part in parts])[order],
-        classes=parts[0].classes,
-    )
 
 
 def _notes(points: Sequence[Point], beyond: Sequence[int], largest: int) -> Iterator[str]:

@@ -27,6 +27,7 @@ from embed.words import counted
 from embed.workspace import Workspace, slug
 
 SHOWN = 20
+WORTH_WORKERS = 10  # seconds of work: to start them takes some
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def sweep(
 
     Raises `UserError` for all that is wrong with the grid, before anything runs.
     """
-    start = time.perf_counter()
+    start, told = time.perf_counter(), workspace
     workspace = Workspace(workspace.folder.resolve())  # workers may have another current folder
     inputs = load_inputs(workspace, grid)
     wanted = [(cell, cell_id(cell, inputs.train(cell))) for cell in grid.cells]
@@ -138,7 +139,9 @@ def sweep(
         progress = Progress(store, missing, list(there.values()), _seconds_of(inputs))
         parent = os.getpid() if backend == "loky" else None
         job = Job(workspace, store, plan.memo_bytes, parent=parent)
-        errors = _compute(job, inputs, missing, plan.jobs, backend, cluster, progress)
+        little = sum(map(progress.seconds, missing.values())) < WORTH_WORKERS
+        at_a_time = 1 if little and backend == "loky" else plan.jobs
+        errors = _compute(job, inputs, missing, at_a_time, backend, cluster, progress)
     results = [there.get(id) or _result(store, cell, id, errors) for cell, id in wanted]
     failed = [one for one in results if one.error]
     notes += [f"{one.cell.describe()} failed: {one.error}" for one in failed]
@@ -147,6 +150,7 @@ def sweep(
         raise UserError(f"Every cell of {grid.path} failed. The first: {failed[0].error}")
     new = [one for one in results if not one.error and one.id not in there]
     seconds, alone = time.perf_counter() - start, sum(one.seconds for one in new)
+    folder = told.sweeps / folder.name  # as it was named to us
     report = SweepReport(folder.name, folder, results, len(new), seconds, alone, notes)
     write_table(report.configurations, report.table)
     draw_picture(report.configurations, report.picture)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify.cell import Cell, CellResult
-from classify.cell_data import cell_model, may_train
+from classify.cell_data import cell_model, which_train
 from classify.cell_store import cell_id, load_result, save_result
 from classify.columns import SideColumns
 from classify.dataset import Dataset
@@ -88,7 +88,7 @@ class _Fitting:
     def __init__(self, job: Job, train: Dataset, first: Cell) -> None:
         self.job, self.train = job, train
         unchanging(train.X)
-        self.may_train = may_train(train, first)
+        self.which_train = which_train(train, first)
         self.fold = held_out_folds(train, first.folds, first.seed)
         self.columns = _ColumnFits()
 
@@ -108,7 +108,7 @@ class _Fitting:
         weighed = Weighed(model.head, model.columns, self.columns)
         before = self.columns.saved
         with timed() as took:
-            predictions = out_of_fold(weighed, self.train, self.fold, self.may_train)
+            predictions = out_of_fold(weighed, self.train, self.fold, self.which_train)
         fits = weighed.fits
         return predictions, {
             "seconds": took.seconds + self.columns.saved - before,
@@ -125,7 +125,8 @@ class _Fitting:
         there = [one for one in members if one is not None]
         if len(there) < len(members):
             raise UserError("one of the heads that it is made of is not there")
-        sizes = np.unique(self.train.y[self.may_train], return_counts=True)[1]
+        taken = self.which_train(np.ones(len(self.train), dtype=bool))
+        sizes = np.unique(self.train.y[taken], return_counts=True)[1]
         with timed() as took:
             files = [folder / f"{one.id}.parquet" for one in there]
             predictions = pooled_out_of_fold([Predictions.load(file) for file in files], sizes)

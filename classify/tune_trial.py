@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from classify.bootstrap import difference, resampled
 from classify.cell import Cell, CellResult
-from classify.cell_data import cell_model, may_train, training_data
+from classify.cell_data import cell_model, training_data, which_train
 from classify.cell_store import cell_id, load_result, save_result
 from classify.dataset import Dataset
 from classify.digests import unchanging
@@ -123,7 +123,7 @@ class Trials:
         """The configuration fitted on all the photos here; gives (m, C) of m other ones."""
         train = self.data(cell)
         if not cell.members:
-            model = cell_model(self.workspace, cell, train).fit(train, may_train(train, cell))
+            model = cell_model(self.workspace, cell, train).fit(train)
             return lambda new: model.predict_proba(new.X, new.rows)
         out = [self.predictions(member) for member in cell.members]
         sizes = np.unique(train.y, return_counts=True)[1]
@@ -137,7 +137,7 @@ class Trials:
 
     def _head(self, cell: Cell, id: str, rival: Cell | None, stop: Callable[[], bool]) -> Tried:
         train = self.data(cell)
-        fold, allowed = held_out_folds(train, cell.folds, cell.seed), may_train(train, cell)
+        fold, allowed = held_out_folds(train, cell.folds, cell.seed), which_train(train, cell)
         plain = cell_model(self.workspace, cell, train)
         model = Weighed(plain.head, plain.columns, {})
         classes, index = np.unique(train.y, return_inverse=True)
