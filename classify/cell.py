@@ -6,6 +6,7 @@ from typing import Any
 
 from classify.fit import MEMBERS
 from classify.heads import HEADS
+from classify.runs import RunConfig
 
 PRECISIONS = ("stored", "float16")
 Figure = tuple[float, float, float]
@@ -69,6 +70,21 @@ class Cell:
             )
             for head in MEMBERS
         )
+
+    @property
+    def fit_command(self) -> str:
+        """The command that fits it on all photos; what `fit` cannot do is not in it."""
+        return RunConfig(
+            head=self.head,
+            balance=self.balance,
+            encoders=self.encoders,
+            folds=self.folds,
+            seed=self.seed,
+            split=self.split,
+            label="",
+            options=dict(self.options),
+            columns=self.columns,
+        ).command
 
     def describe(self) -> str:
         """The cell in a few words: encoders, head, and what is not as usual."""

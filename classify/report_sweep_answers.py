@@ -232,7 +232,7 @@ def _curves_chart(its: Answers, name: str) -> list[Chart]:
 
 
 def _curve(one: LearningCurve, name: str) -> Series:
-    return _series(name, [(point.per_class, *point.figure) for point in one.points])
+    return _series(name, [(round(point.per_class, 1), *point.figure) for point in one.points])
 
 
 def _series(name: str, points: Sequence[tuple[float, float, float, float]]) -> Series:

@@ -13,11 +13,9 @@ from classify.cell_store import SweepResult, load_sweep
 from classify.configurations import Configuration
 from classify.effects import contrasts, effects, find_axes, interactions
 from classify.extrapolation import forecast
-from classify.fit import MEMBERS
 from classify.outcomes import F64, Outcomes
 from classify.pareto import front
 from classify.rank_stability import stability
-from classify.runs import RunConfig
 from classify.sweep_answers import COSTS, METRICS, Answers, CurvePoint, LearningCurve, Row
 from classify.sweep_scores import Photos, Scores, read_outcomes, scores, sign
 from classify.sweep_text import value_in_words
@@ -97,7 +95,7 @@ def _answers(
         interactions=tuple(interactions(pairs, settings, axes, its.samples[metric], photos.units)),
         curves=tuple(_curves(its, metric, named, found.label)),
         stability=stability(up, sign(metric) * its.by_seed),
-        command=fit_command(best.cell, found.label),
+        command=best.cell.fit_command,
         failed=tuple((one.cell.describe(), one.error) for one in found.failed),
         missing=found.missing,
         notes=tuple(_notes(its, axes, {one.axis for one in pairs})),
@@ -207,22 +205,6 @@ def _curve(
         return LearningCurve(name, ranks, tuple(points), "Log-loss is not carried on.")
     said = forecast(per_class, samples, label)
     return LearningCurve(name, ranks, tuple(points), said.sentence, said.more, said.gain, said.law)
-
-
-def fit_command(cell: Cell, label: str = "") -> str:
-    """The command that fits a cell on all photos; what `fit` cannot do is not in it."""
-    return RunConfig(
-        head=cell.head,
-        balance=cell.balance,
-        encoders=cell.encoders,
-        folds=cell.folds,
-        seed=0,
-        split=cell.split,
-        label=label,
-        options=dict(cell.options),
-        columns=cell.columns,
-        members=MEMBERS if cell.head == "stack" else (),
-    ).command
 
 
 def _notes(its: Scores, axes: Mapping[str, Any], told: set[str]) -> list[str]:

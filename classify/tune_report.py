@@ -9,7 +9,6 @@ from classify.bootstrap import Figure, few_witnesses
 from classify.cell import Cell
 from classify.compare import METRICS
 from classify.metrics import LESS_IS_BETTER
-from classify.runs import RunConfig
 from classify.tables import Table, page
 from classify.tune_honest import Honest
 from classify.tune_importance import Importance
@@ -67,7 +66,7 @@ class TuneReport:
     @property
     def command(self) -> str:
         """What fits the best configuration."""
-        return fit_command(self.best.cell, self.label)
+        return self.best.cell.fit_command
 
     @property
     def verdict(self) -> str:
@@ -104,7 +103,7 @@ class TuneReport:
         )
         commands = [f"Fit it: {self.command}"]
         if self.default is not None and self.default.cell != self.best.cell:
-            commands.append(f"Or the default: {fit_command(self.default.cell, self.label)}")
+            commands.append(f"Or the default: {self.default.cell.fit_command}")
         parts.append(commands)
         return page(parts, "table")
 
@@ -224,15 +223,6 @@ class TuneReport:
             f"{self.importance.trials} (PED-ANOVA)"
         )
         return Table(["parameter", "share"], rows, title=title)
-
-
-def fit_command(cell: Cell, label: str) -> str:
-    """The `cli fit` command of a configuration."""
-    return RunConfig(
-        head=cell.head, balance=cell.balance, encoders=cell.encoders, folds=cell.folds,
-        seed=cell.seed, split=cell.split, label=label, options=dict(cell.options),
-        columns=cell.columns,
-    ).command  # fmt: skip
 
 
 def in_unit(metric: str, gain: Figure) -> str:

@@ -42,6 +42,7 @@ _FEW_GRAPH = 200_000  # a graph finds its way badly where most rows are not allo
 _SPARE = 8  # candidates beyond k, so that ties around the k-th place seldom need a second search
 _BLOCK = 16_384  # rows of a scan at a time
 _QUERIES = 256  # at a time
+_WORTH_COPYING = 10_000  # queries for which an IVF is copied to the GPUs
 _RANKED = 8  # queries whose candidates a thread ranks at a time: they stay in its cache
 _CHECKED_AT_ONCE = 256 * 2**20  # bytes; files up to this size are hashed when they are opened
 
@@ -136,6 +137,8 @@ class BigIndex:
             raise ValueError(f"expected queries of {self.dim} columns, got {Q.shape[1]}")
         if allowed is not None and (allowed.shape != (len(self),) or allowed.dtype != np.bool_):
             raise ValueError(f"expected ({len(self)},) booleans, got {allowed.shape}")
+        if len(Q) >= _WORTH_COPYING and allowed is None and self._on_gpus is None:
+            self._to_gpus()
         among = self._among(allowed)
         k = max(0, min(k, among.count))
         rows, cosines = np.empty((len(Q), k), np.int64), np.empty((len(Q), k), np.float32)
@@ -160,14 +163,13 @@ class BigIndex:
             write_about(self.folder, self.about)
         self.plan = plan
 
-    def to_gpus(self) -> bool:
-        """Copy the lists of an IVF to the GPUs for unfiltered searches; False where there is none.
+    def _to_gpus(self) -> None:
+        """Copy the lists of an IVF to the GPUs where there are some: they are read whole.
 
-        Worth it for many queries: the lists are read whole. Bits (rabitq) have no GPU form.
+        Bits (rabitq) have no GPU form.
         """
         if gpus() and self.kind == "ivf" and self.plan.code != "rabitq" and self._faiss:
             self._on_gpus = on_gpus(self._faiss)
-        return self._on_gpus is not None
 
     def _among(self, allowed: Mask | None) -> Among:
         if allowed is None and self._all is not None:

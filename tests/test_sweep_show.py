@@ -27,7 +27,7 @@ from classify.sweep_answers import METRICS, Answers
 from classify.sweep_forms import records, write_tables
 from classify.sweep_pictures import PICTURES, write_pictures
 from classify.sweep_scores import seed_weights, shared_seeds
-from classify.sweep_show import fit_command, show
+from classify.sweep_show import show
 from classify.sweep_text import effect_sentence, worth_a_look
 from embed.errors import UserError
 from embed.workspace import Workspace
@@ -543,7 +543,7 @@ def test_the_command_fits_the_cell() -> None:
         "knn", encoders=("a", "b"), balance="smote", options=(("k", 15), ("pca", 64)),
         columns=("place",), folds=10, split="by-species",
     )  # fmt: skip
-    assert fit_command(one) == (
+    assert one.fit_command == (
         "cli fit --head knn --set k=15 --set pca=64 --with place --balance smote --encoder a "
         "--encoder b --folds 10 --split by-species"
     )

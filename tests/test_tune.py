@@ -30,7 +30,7 @@ from classify.tune import Request, tune
 from classify.tune_honest import bias_corrected, nested_estimate
 from classify.tune_importance import importance
 from classify.tune_progress import progress_line
-from classify.tune_report import Row, TuneReport, fit_command, in_unit
+from classify.tune_report import Row, TuneReport, in_unit
 from classify.tune_search import Budget, Search, cell_of
 from classify.tune_space import Space, together
 from classify.tune_trial import OutOfTimeError, Trials
@@ -452,9 +452,9 @@ def test_the_report_and_its_files(place: Path, run: Any, drawn: None) -> None:
     assert table["cell"].tolist() == [row.id for row in report.rows]
     assert (report.folder / "history.png").read_bytes().startswith(b"\x89PNG")
     assert (report.folder / "history.svg").read_text().count("<svg") == 1
-    assert fit_command(cell("knn", k=7), "family").endswith("--folds 3")
-    assert " --set k=7 " in fit_command(cell("knn", k=7), "family")
-    done: Result = run(*fit_command(cell("knn"), "family").split()[1:], "--json", "-w", place)
+    assert cell("knn", k=7).fit_command.endswith("--folds 3")
+    assert " --set k=7 " in cell("knn", k=7).fit_command
+    done: Result = run(*cell("knn").fit_command.split()[1:], "--json", "-w", place)
     fitted = {row.cell: row.value for row in report.rows}[cell("knn")]
     assert done.json["runs"][0]["macro_f1"][0] == pytest.approx(fitted, abs=1e-9)
 
