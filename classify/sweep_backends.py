@@ -1,5 +1,6 @@
 """Where the tasks of a sweep run: processes of this machine, or a Dask or Ray cluster."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
@@ -38,6 +39,9 @@ def _loky(stack: ExitStack, jobs: int, cluster: str | None) -> int:
         "loky", n_jobs=jobs, inner_max_num_threads=1, idle_worker_timeout=IDLE_SECONDS
     )
     stack.enter_context(config)
+    if jobs > 1:  # an idle worker that ends is meant
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
     return jobs
 
 
