@@ -161,7 +161,7 @@ def _found(path: Path, ids: Path | None) -> tuple[Path, Path | None, Path, list[
     """The index file, its facts, the file or folder of ids, and notes."""
     if path.is_file():
         if ids is None:
-            raise UserError(f"Name the Parquet file with the ids of the rows of {path}: --ids FILE.")
+            raise UserError(f"Name the Parquet file with the ids of the rows of {path}: --ids PATH")
         return path, None, ids, []
     for index, facts, folder in FILES.values():
         if (path / index).is_file():
