@@ -7,7 +7,8 @@ all queries at once on all cores, with exact re-ranking; brute force is the fast
 and NumPy's, all rows in memory. The peers run in `FAMILIA_SEARCH_PEERS`, a python that has them,
 with the memory that our index takes (hnswlib keeps float32 rows and cannot be that small), and
 are given up after half an hour each.
-`FAMILIA_QUICK=1`: 30,000 rows, 200 queries.
+`FAMILIA_QUICK=1`: 30,000 rows, 200 queries. `FAMILIA_SCRATCH`: a folder that keeps the peers'
+indices; one that is there was built before, perhaps beside other work.
 """
 
 import json

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +162,8 @@ def merged_makers(parts: Iterable[bytes]) -> list[dict[str, Any]]:
 
 @cache
 def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {}
     for name in _LIBRARIES:
         with suppress(PackageNotFoundError):

@@ -9,20 +9,26 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-
-from PIL import Image, ImageFilter
+from typing import TYPE_CHECKING
 
 from embed.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:  # a spec names a perturbation without Pillow
+    from PIL.Image import Image
 
 _MOST_JPEG = 65_500  # pixels of a side
 
 
-def _blur(image: Image.Image, share: float, _side: int) -> Image.Image:
+def _blur(image: "Image", share: float, _side: int) -> "Image":
+    from PIL import ImageFilter
+
     return image.filter(ImageFilter.GaussianBlur(share * min(image.size)))
 
 
-def _jpeg(image: Image.Image, quality: float, side: int) -> Image.Image:
+def _jpeg(image: "Image", quality: float, side: int) -> "Image":
     """At the encoder's size: there the blocks of 8 pixels are as large for every photo."""
+    from PIL import Image
+
     width, height = image.size
     scale = min(1.0, side / min(image.size), _MOST_JPEG / max(image.size))
     small = image.resize((max(1, round(width * scale)), max(1, round(height * scale))))
@@ -32,17 +38,17 @@ def _jpeg(image: Image.Image, quality: float, side: int) -> Image.Image:
         return read.convert("RGB")
 
 
-def _dark(image: Image.Image, stops: float, _side: int) -> Image.Image:
+def _dark(image: "Image", stops: float, _side: int) -> "Image":
     """Less light, not less of the sRGB value: that is what a short exposure does."""
     table = [round(255 * _encoded(_linear(value / 255) / 2**stops)) for value in range(256)]
     return image.point(table * 3)
 
 
-def _grey(image: Image.Image, _strength: float, _side: int) -> Image.Image:
+def _grey(image: "Image", _strength: float, _side: int) -> "Image":
     return image.convert("L").convert("RGB")
 
 
-def _crop(image: Image.Image, area: float, _side: int) -> Image.Image:
+def _crop(image: "Image", area: float, _side: int) -> "Image":
     width, height = (max(1, round(side * math.sqrt(area))) for side in image.size)
     return image.crop((0, 0, width, height))
 
@@ -53,7 +59,7 @@ class Perturbation:
 
     what: str  # a sentence
     strength: float
-    apply: Callable[[Image.Image, float, int], Image.Image]  # photo, strength, encoder's side
+    apply: Callable[["Image", float, int], "Image"]  # photo, strength, encoder's side
 
 
 PERTURBATIONS = {
@@ -74,7 +80,7 @@ def perturb_word(name: str | None) -> str:
     return f"{name} {PERTURBATIONS[name].strength:g}" if name else ""
 
 
-def perturbed(image: Image.Image, word: str, side: int) -> Image.Image:
+def perturbed(image: "Image", word: str, side: int) -> "Image":
     """An RGB photo after what `word` (see `perturb_word`) names; the photo itself stays as it is.
 
     side : pixels of the squares that the encoder makes of photos

@@ -1,25 +1,20 @@
 """From an upright RGB photo to the squares of pixels that an encoder takes."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from embed.perturb import perturbed
+
+if TYPE_CHECKING:  # a command that only reads what a spec says does without Pillow
+    from PIL.Image import Image, Resampling
 
 ResizeMode = Literal["shortest", "longest", "squash"]
 Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest"]
 Views = Literal["center", "squash", "full", "flip", "both", "three", "five"]
 U8 = NDArray[np.uint8]
-
-_FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 # Squares of a photo, each with its weight in the mean over them.
 VIEWS: dict[str, dict[str, int]] = {
     "center": {"center": 1},  # the network's own transform
@@ -62,30 +57,30 @@ class Transform:
         """Pixels that the short side of a decoded photo must keep; None: the whole picture."""
         return self.shrink * max(self.resize, self.crop) or None
 
-    def __call__(self, image: Image.Image) -> U8:
+    def __call__(self, image: "Image") -> U8:
         """(views, crop, crop, 3) uint8 pixels of an RGB image."""
         if self.perturb:
             image = perturbed(image, self.perturb, max(self.resize, self.crop))
         return np.stack([self._view(view, image) for view in VIEWS[self.views]])
 
-    def _view(self, view: str, image: Image.Image) -> U8:
+    def _view(self, view: str, image: "Image") -> U8:
         if view in ("center", "flip"):
             return self._center(image)[:, :: -1 if view == "flip" else 1]
         if view in ("full", "squash"):
             kind = "bilinear" if view == "squash" else self.interpolation
-            return np.asarray(image.resize((self.crop, self.crop), _FILTERS[kind]))
+            return np.asarray(image.resize((self.crop, self.crop), _filter(kind)))
         width, height = self._size(*image.size)
         right, down = max(0, width - self.crop), max(0, height - self.crop)
         left = right if view.endswith("right") else 0
         return self._square(image, left, down if view.startswith("bottom") else 0)
 
-    def _center(self, image: Image.Image) -> U8:
+    def _center(self, image: "Image") -> U8:
         width, height = self._size(*image.size)
         return self._square(
             image, round((width - self.crop) / 2.0), round((height - self.crop) / 2.0)
         )
 
-    def _square(self, image: Image.Image, left: int, top: int) -> U8:
+    def _square(self, image: "Image", left: int, top: int) -> U8:
         """The square at (left, top) of the resized photo; only its own pixels are computed."""
         width, height = self._size(*image.size)
         side = self.crop
@@ -93,12 +88,14 @@ class Transform:
             return self._padded(image, width, height)
         x, y = image.width / width, image.height / height
         box = (left * x, top * y, (left + side) * x, (top + side) * y)
-        return np.asarray(image.resize((side, side), _FILTERS[self.interpolation], box))
+        return np.asarray(image.resize((side, side), _filter(self.interpolation), box))
 
-    def _padded(self, image: Image.Image, width: int, height: int) -> U8:
-        resized = image.resize((width, height), _FILTERS[self.interpolation])
+    def _padded(self, image: "Image", width: int, height: int) -> U8:
+        resized = image.resize((width, height), _filter(self.interpolation))
         side = self.crop
-        padded = Image.new("RGB", (max(width, side), max(height, side)), self.fill)
+        from PIL.Image import new
+
+        padded = new("RGB", (max(width, side), max(height, side)), self.fill)
         padded.paste(resized, (max(0, side - width) // 2, max(0, side - height) // 2))
         left, top = round((padded.width - side) / 2.0), round((padded.height - side) / 2.0)
         return np.asarray(padded.crop((left, top, left + side, top + side)))
@@ -112,3 +109,9 @@ class Transform:
         short, long = sorted((width, height))  # ... and torchvision truncates
         scaled = int(self.resize * long / short)
         return (self.resize, scaled) if width <= height else (scaled, self.resize)
+
+
+def _filter(interpolation: str) -> "Resampling":
+    from PIL.Image import Resampling
+
+    return Resampling[interpolation.upper()]

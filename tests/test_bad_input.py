@@ -352,7 +352,7 @@ def test_the_nearest_right_word_is_named(
     [
         ("embed photos --encoder pixels --batch-size 0", 2, "whole number above 0"),
         ("embed photos --encoder pixels --batch-size many", 2, "whole number above 0"),
-        ("search felidae/00.png --k 0", 2, "greater than or equal to 1"),
+        ("search felidae/00.png --k 0", 2, "Invalid value for '--k'"),
         ("fit --folds 1", 1, "between 2 and"),
         ("fit --folds 1000", 1, "between 2 and"),
         ("fit --split other", 1, "cli split"),
