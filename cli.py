@@ -1520,6 +1520,14 @@ def store_export_command(
         str | None,
         typer.Option(metavar="NAME", help="Whose vectors; by default of the last embed."),
     ] = None,
+    built: Annotated[
+        bool,
+        typer.Option(
+            "--built",
+            help="The index that `cli index` made, not a flat one "
+            f"(--form {' or '.join(INDEX_EXPORTS)}).",
+        ),
+    ] = False,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path(),
 ) -> None:
@@ -1527,8 +1535,12 @@ def store_export_command(
     from embed.vectors import export_vectors
     from retrieval.faiss_export import export_index
 
-    run = export_index if form in INDEX_EXPORTS else export_vectors
-    done = run(Workspace(workspace), encoder, to, form)
+    if form in INDEX_EXPORTS:
+        done = export_index(Workspace(workspace), encoder, to, form, built)
+    elif built:
+        raise typer.BadParameter(f"--built is for --form {' or '.join(INDEX_EXPORTS)}.")
+    else:
+        done = export_vectors(Workspace(workspace), encoder, to, form)
     if as_json:
         print_json(asdict(done))
         return

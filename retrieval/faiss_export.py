@@ -1,6 +1,6 @@
 """The vectors of a store as an index that autofaiss or clip-retrieval reads, with its ids."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -28,9 +28,18 @@ ROW = "i"  # autofaiss's column of row numbers
 _ROWS_AT_ONCE = 4096
 
 
-def export_index(workspace: Workspace, encoder: str | None, to: Path, form: str) -> Exported:
-    """The collection's vectors as a flat index in the new folder `to`; see `write_index`."""
+def export_index(
+    workspace: Workspace, encoder: str | None, to: Path, form: str, built: bool = False
+) -> Exported:
+    """The collection's vectors as a flat index in the new folder `to`; see `write_index`.
+
+    built : the index that `cli index` made instead (see `retrieval.faiss_built`).
+    """
     stores = open_stores(workspace, [encoder] if encoder else None)
+    if built:
+        from retrieval.faiss_built import export_built
+
+        return export_built(workspace, stores, to, form)
     if len(stores) > 1:
         names = ", ".join(store.spec.name for store in stores)
         raise UserError(f"The last embed used {names}. Choose one with --encoder NAME.")
@@ -43,6 +52,22 @@ def write_index(store: EmbeddingStore, rows: Any, to: Path, form: str) -> Export
     form : "autofaiss", or "clip-retrieval-index", which `clip-retrieval back` serves. Memory
     holds a few thousand rows. Raises `UserError` where `to` is there already.
     """
+
+    def write(path: Path) -> dict[str, Any]:
+        _write_flat(store, rows["key"].tolist(), path)
+        return {"index_key": "Flat", "index_param": "", "reconstruction error %": 0.0}
+
+    note = "the index is flat, so exact; --form clip-retrieval is what autofaiss makes others from"
+    return write_folder(rows, store.spec.dim, to, form, write, note)
+
+
+def write_folder(
+    rows: Any, dim: int, to: Path, form: str, write: Callable[[Path], dict[str, Any]], note: str
+) -> Exported:
+    """The new folder `to`: the index that `write` writes, facts about it, the ids of `rows`.
+
+    write : writes the file it is given and returns what autofaiss would say of its kind.
+    """
     if form not in FORMS:
         raise UserError(f"'{form}' is no form of index. {did_you_mean(form, FORMS)}")
     if to.exists():
@@ -52,12 +77,15 @@ def write_index(store: EmbeddingStore, rows: Any, to: Path, form: str) -> Export
     frame = rows.drop(columns=[name for name in ("size", "mtime_ns") if name in rows])
     index, facts, folder = FILES[form]
     with whole_folder(to) as scratch:
-        size = _write_flat(store, frame["key"].tolist(), scratch / index)
-        write_json(scratch / facts, _facts(to / index, size, len(frame), store.spec.dim))
+        said = write(scratch / index)
+        size = (scratch / index).stat().st_size
+        known = {"index_path": str(to / index), "size in bytes": size}
+        numbers = {"nb vectors": len(rows), "vectors dimension": dim}
+        ratio = {"compression ratio": 4.0 * len(rows) * dim / size}
+        write_json(scratch / facts, said | known | numbers | ratio)
         _write_metadata(frame, scratch / folder, form)
     total = sum(path.stat().st_size for path in to.rglob("*") if path.is_file())
-    note = "the index is flat, so exact; --form clip-retrieval is what autofaiss makes others from"
-    return Exported(form, to, len(frame), store.spec.dim, total, [note])
+    return Exported(form, to, len(frame), dim, total, [note])
 
 
 def _blocks(store: EmbeddingStore, keys: list[str]) -> Iterator[F32]:
@@ -65,7 +93,7 @@ def _blocks(store: EmbeddingStore, keys: list[str]) -> Iterator[F32]:
         yield store.load(keys[start : start + _ROWS_AT_ONCE])
 
 
-def _write_flat(store: EmbeddingStore, keys: list[str], path: Path) -> int:
+def _write_flat(store: EmbeddingStore, keys: list[str], path: Path) -> None:
     """What `faiss.write_index` writes of an IndexFlatIP, without all rows in memory."""
     faiss = load_faiss()
     empty = faiss.serialize_index(faiss.IndexFlatIP(store.spec.dim)).tobytes()
@@ -75,19 +103,6 @@ def _write_flat(store: EmbeddingStore, keys: list[str], path: Path) -> int:
         handle.write(head)
         for X in _blocks(store, keys):
             handle.write(X.astype("<f4", copy=False).data)
-    return len(head) + 4 * numbers
-
-
-def _facts(index: Path, size: int, n: int, dim: int) -> dict[str, Any]:
-    """Those of autofaiss that hold without measuring."""
-    facts = {"index_key": "Flat", "index_param": "", "index_path": str(index)}
-    return facts | {
-        "size in bytes": size,
-        "reconstruction error %": 0.0,
-        "nb vectors": n,
-        "vectors dimension": dim,
-        "compression ratio": 4.0 * n * dim / size,
-    }
 
 
 def _write_metadata(frame: Any, folder: Path, form: str) -> None:

@@ -45,7 +45,9 @@ def read_foreign(path: Path) -> Any:
                     raise ValueError("its lists are in another file; merge them into one index")
                 return data
 
-            index = faiss.read_index(faiss.PyCallbackIOReader(read))
+            # its table for L2 codes is larger than many a file, and is made after all is checked
+            skip = faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE
+            index = faiss.read_index(faiss.PyCallbackIOReader(read), skip)
             if handle.tell() != size:
                 raise _refused(path, f"{size - handle.tell():,} bytes follow its end")
     except OSError as error:
@@ -56,6 +58,9 @@ def read_foreign(path: Path) -> Any:
         _check(index)
     except ValueError as error:
         raise _refused(path, str(error)) from error
+    core = inner(index)
+    if type(core).__name__ == "IndexIVFPQ" and core.metric_type == faiss.METRIC_L2:
+        core.precompute_table()
     return index
 
 
