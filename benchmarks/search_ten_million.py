@@ -2,11 +2,12 @@
 
 10,000,000 drawn rows of 512 columns (`_search_vectors.py`), kept as float16. The index is an IVF
 whose codes and parameters `cli index` chooses for recall .90 and 4 GB while searching, tuned with
-600 rows that were added after it was built; queries are 200 others. Building runs in a process of
-its own: `memory` is the most that it had of its own (anonymous pages, looked at ten times a
-second), `with files` also counts what it had mapped of the index's files, which the system may
-take back at any time. Memory is flat where a tenth of the rows takes nearly as much. Filters are
-judged at a million rows (`search_million.py`).
+600 rows that were added after it was built; queries are 200 others; recall is against comparing
+them with all rows as they are kept. Building runs in a process of its own: `memory` is the most
+that it had of its own (anonymous pages, looked at ten times a second), `with files` also counts
+what it had mapped of the index's files, which the system may take back at any time. Memory is flat
+where a tenth of the rows takes nearly as much. Filters are judged at a million rows
+(`search_million.py`).
 `FAMILIA_QUICK=1`: 20,000 rows. `FAMILIA_SCRATCH`: a folder with 20 GB of room that keeps what was
 built, so that searching can be measured again.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _search_vectors import SearchVectors
+from _search_vectors import CHUNK, SearchVectors
 from _vectors import NOTE, QUICK
 
 N, QUERIES = (20_000, 50) if QUICK else (10_000_000, 200)
@@ -76,14 +77,14 @@ def row(what: str, found: str, goal: str = "", met: bool | None = None) -> str:
     return f"| {what} | {found} | {goal} | {'' if met is None else 'met' if met else 'missed'} |"
 
 
-def searched(index: Any, vectors: SearchVectors) -> list[str]:
+def searched(index: Any, Q: Any) -> list[str]:
     """Lines about recall and time, without a filter and with some."""
     from retrieval.measuring import exact_neighbours, recall_at_k, seconds_a_query
 
-    Q, lines = vectors.queries(QUERIES), []
+    n, lines = len(index), []
     for share in (1.0, *SHARES):
-        allowed = None if share == 1 else np.random.default_rng(1).random(len(index)) < share
-        kept = (chunk.astype(np.float16) for chunk in vectors)
+        allowed = None if share == 1 else np.random.default_rng(1).random(n) < share
+        kept = (index.vectors(np.arange(i, min(i + CHUNK, n))) for i in range(0, n, CHUNK))
         truth = exact_neighbours(kept, Q, K, allowed)[1]
         rows, cosines = index.search(Q, K, allowed)
         recall = recall_at_k(rows, cosines, truth)
@@ -142,7 +143,7 @@ def measure() -> str:
                 f"{size / 1e9:.1f} GB; {plan.memory_bytes / 1e9:.2f} GB",
             ),
             row("load", f"{load:.3f} s", f"< {LOAD:.0f} s", load < LOAD),
-            *searched(index, SearchVectors(N)),
+            *searched(index, SearchVectors(N).queries(QUERIES)),
         ]
         lines += [f"\n{note}" for note in plan.notes]
     return NOTE + "\n".join(lines)

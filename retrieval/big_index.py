@@ -207,8 +207,11 @@ class BigIndex:
             rows[part] = np.take_along_axis(some, best, 1)
             cosines[part] = np.take_along_axis(exact, best, 1)
 
-        with ThreadPoolExecutor(load_faiss().omp_get_max_threads()) as pool:
-            list(pool.map(rank, range(0, len(Q), _RANKED)))
+        if len(Q) <= _RANKED:  # a thread would wait for FAISS's own, which spin a while: 15 ms
+            rank(0)
+        else:
+            with ThreadPoolExecutor(load_faiss().omp_get_max_threads()) as pool:
+                list(pool.map(rank, range(0, len(Q), _RANKED)))
         short = np.flatnonzero((near >= 0).sum(axis=1) < k)  # lists or graph ended early
         if len(short):
             rows[short], cosines[short] = self._scan(Q[short], k, among.rows)
