@@ -79,6 +79,9 @@ def measure() -> str:
         from playwright.sync_api import sync_playwright
     except ImportError:
         return "Not run: playwright is not installed."
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        return "Not run: there is no chromium."
     lines = [
         "| what | processor a frame | script, median | 95th percentile | frame to frame, median | "
         "goal | |",
@@ -87,9 +90,7 @@ def measure() -> str:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         path = Path(folder) / "map.html"
         size = page(path)
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         tab, seconds = opened(browser, path)
         session = tab.context.new_cdp_session(tab)
         session.send("Performance.enable", {"timeDomain": "threadTicks"})
