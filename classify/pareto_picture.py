@@ -73,7 +73,7 @@ def _numbers(axes: "Axes", found: Answers, rows: Sequence[Row], cost: str, unit:
     if not rows:
         return
     up = -1 if found.metric in LESS_IS_BETTER else 1
-    x = np.log([max(cost_of(row, cost), 1e-12) for row in rows])
+    x = np.log([max(cost_of(row, cost) / unit, 1e-12) for row in rows])
     y = np.array([row.figures[found.metric][0] for row in rows])
     wide, high = float(np.ptp(np.log(axes.get_xlim()))), float(np.ptp(axes.get_ylim()))
     groups: list[list[int]] = [[0]]
@@ -83,7 +83,7 @@ def _numbers(axes: "Axes", found: Answers, rows: Sequence[Row], cost: str, unit:
         groups[-1].append(i) if near else groups.append([i])
     for group in groups:
         top = group[-1]
-        at_the_left = x[top] - np.log(axes.get_xlim()[0]) < 0.15 * wide
+        at_the_left = x[top] - np.log(axes.get_xlim()[0]) < 0.2 * wide
         axes.annotate(
             ", ".join(str(rows[i].rank) for i in group),
             (cost_of(rows[top], cost) / unit, y[top]),
