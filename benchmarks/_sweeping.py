@@ -76,6 +76,11 @@ def _bytes_of(pid: int) -> int:
     return total
 
 
+def columns_of(X: Any, block: slice) -> Any:
+    """For GridSearchCV, which pickles it by the name of its module."""
+    return X[:, block]
+
+
 def drawn_workspace(folder: Path, blocks: dict[str, Any], y: Any) -> None:
     """A workspace of photos that are not there, with their families `y` (n,) and a split.
 

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _sweeping import ROOT, Swept, drawn_workspace, swept
+from _sweeping import ROOT, Swept, columns_of, drawn_workspace, swept
 from _vectors import NO_PHOTOS, NOTE, QUICK, many_classes
 
 ENCODERS = ("efficientnet-lite0", "efficientnet-lite2")
@@ -104,6 +104,7 @@ def _species(folder: Path) -> str:
     grid = folder / "species.toml"
     grid.write_text(species_grid())
     two, one = swept(first, grid, JOBS), swept(second, grid, 1)
+    print(f"2 jobs {two.seconds:.0f} s, 1 job {one.seconds:.0f} s", file=sys.stderr, flush=True)
     cells = two.report["cells"]
     if two.report["failed"] or one.report["failed"]:
         raise RuntimeError(str(two.report["notes"]))
@@ -261,7 +262,7 @@ def _grid_search(workspace: Path, cells: list[Any], peer: Peer) -> tuple[float, 
         cv = _held_out(train, _cell(same[0]))[:folds]
         with tempfile.TemporaryDirectory() as cache:
             search = GridSearchCV(
-                Pipeline([("encoder", FunctionTransformer(_take)), *peer.steps], memory=cache),
+                Pipeline([("encoder", FunctionTransformer(columns_of)), *peer.steps], memory=cache),
                 settings, cv=cv, n_jobs=JOBS, refit=False, scoring=["accuracy", "f1_macro"],
             )  # fmt: skip
             begin = time.perf_counter()
@@ -286,10 +287,6 @@ def _held_out(train: Any, cell: Any) -> list[tuple[Any, Any]]:
         fits = allowed(~np.isin(train.group, train.group[test]))
         cv.append((np.flatnonzero(fits), np.flatnonzero(test)))
     return cv
-
-
-def _take(X: Any, block: slice) -> Any:
-    return X[:, block]
 
 
 def _side_by_side(workspace: Path, cells: list[Any]) -> tuple[Any, Any, dict[Any, slice]]:
