@@ -19,6 +19,12 @@ SHARED = os.environ.get("FAMILIA_SHARED")
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
 needs_shared = pytest.mark.skipif(not SHARED, reason="FAMILIA_SHARED is not set")
+LONGEST = "test_real_photos.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first: at the end one of two workers would wait for it."""
+    items.sort(key=lambda item: item.path.name != LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -54,6 +54,7 @@ def species(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_shared
+@pytest.mark.timeout(900)  # three chains of the main job
 def test_every_head_reaches_its_floor(species: Path, run: Run) -> None:
     scores: dict[str, list[float]] = {name: [] for name in FLOORS}
     for seed in range(3):
