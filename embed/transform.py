@@ -91,10 +91,10 @@ class Transform:
         return np.asarray(image.resize((side, side), _filter(self.interpolation), box))
 
     def _padded(self, image: "Image", width: int, height: int) -> U8:
-        resized = image.resize((width, height), _filter(self.interpolation))
-        side = self.crop
         from PIL.Image import new
 
+        resized = image.resize((width, height), _filter(self.interpolation))
+        side = self.crop
         padded = new("RGB", (max(width, side), max(height, side)), self.fill)
         padded.paste(resized, (max(0, side - width) // 2, max(0, side - height) // 2))
         left, top = round((padded.width - side) / 2.0), round((padded.height - side) / 2.0)

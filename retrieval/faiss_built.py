@@ -43,8 +43,8 @@ def export_built(
         raise UserError("`cli index` made a flat index: every row is compared. Leave out --built.")
     if len(index.removed):
         raise UserError(
-            f"{counted(len(index.removed), 'photo')} were taken out of the index, which a file of "
-            "FAISS cannot know. Run `cli index --rebuild` first."
+            f"{counted(len(index.removed), 'photo')} taken out of the index: a FAISS file cannot "
+            "know of it. Run `cli index --rebuild` first."
         )
 
     def write(path: Path) -> dict[str, Any]:
