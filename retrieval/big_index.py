@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from embed.parts import unit
 from retrieval.among import Among
+from retrieval.faiss_parts import fast_scan
 from retrieval.gpu import gpus, knn, on_gpus
 from retrieval.index import as_unit_rows, exact_cosines, load_faiss, score_slack
 from retrieval.index_building import TRAINED, removed_rows
@@ -45,6 +46,7 @@ _QUERIES = 256  # at a time
 _WORTH_COPYING = 10_000  # queries for which an IVF is copied to the GPUs
 _RANKED = 8  # queries whose candidates a thread ranks at a time: they stay in its cache
 _CHECKED_AT_ONCE = 256 * 2**20  # bytes; files up to this size are hashed when they are opened
+_READ_AS_NEEDED = ("lists-", "blocks-", "graph-")  # never whole
 
 
 class BigIndex:
@@ -77,7 +79,7 @@ class BigIndex:
         about = read_about(folder)
         check_sizes(folder, about)
         for name, (size, digest) in about.files.items():
-            small = size <= _CHECKED_AT_ONCE and not name.startswith(("lists-", "graph-"))
+            small = size <= _CHECKED_AT_ONCE and not name.startswith(_READ_AS_NEEDED)
             if small and file_digest(folder / name) != digest:
                 raise unusable(folder, f"{name} was changed after it was written")
         if not about.planned:
@@ -166,9 +168,10 @@ class BigIndex:
     def _to_gpus(self) -> None:
         """Copy the lists of an IVF to the GPUs where there are some: they are read whole.
 
-        Bits (rabitq) have no GPU form.
+        Bits (rabitq) and blocks of the fast scan have no GPU form.
         """
-        if gpus() and self.kind == "ivf" and self.plan.code != "rabitq" and self._faiss:
+        some = self.plan.code != "rabitq" and not self.plan.fast_scan
+        if gpus() and self.kind == "ivf" and some and self._faiss:
             self._on_gpus = on_gpus(self._faiss)
 
     def _among(self, allowed: Mask | None) -> Among:
@@ -301,7 +304,10 @@ def _open_faiss(folder: Path, about: About) -> Any:
         return faiss.read_index(str(folder / about.named("graph-")), faiss.IO_FLAG_MMAP_IFC)
     ivf = faiss.read_index(str(folder / TRAINED))
     sizes = np.load(folder / about.named("sizes-"), allow_pickle=False)
-    lists = open_lists(folder / about.named("lists-"), sizes, ivf.code_size)
-    ivf.replace_invlists(lists, False)
-    ivf.ntotal, ivf.referenced_objects = about.indexed, [lists]  # FAISS does not own them
-    return ivf
+    packed = about.plan.fast_scan
+    path = folder / about.named("blocks-" if packed else "lists-")
+    lists = open_lists(path, sizes, ivf.code_size, packed)
+    found = fast_scan(ivf) if packed else ivf
+    found.replace_invlists(lists, False)
+    found.ntotal, found.referenced_objects = about.indexed, [ivf, lists]  # FAISS owns neither
+    return found

@@ -136,9 +136,11 @@ def _fastest(
 
 
 def _layouts(kind: str, n: int, dim: int, dtype: Dtype) -> list[Plan]:
-    """What may be tried for a kind: HNSW, IVF with bytes, the two longest short codes."""
-    short = ["rabitq", *(f"pq{dim // columns}" for columns in (4, 8, 16, 32) if dim % columns == 0)]
-    codes = {"auto": ["sq8", *short], "ivf": ["sq8", *short], "ivfpq": short[1:] or short}
+    """What may be tried for a kind: HNSW, IVF with bytes, short codes."""
+    pq = [f"pq{dim // columns}" for columns in (4, 8, 16, 32) if dim % columns == 0]
+    pq += [f"pq{dim // columns}x4" for columns in (2, 4, 8) if dim % columns == 0]
+    some = ["sq8", "rabitq", *pq]
+    codes = {"auto": some, "ivf": some, "ivfpq": pq or ["rabitq"]}
     plans = []
     if kind in ("auto", "hnsw"):
         plans.append(replace(usual_plan("hnsw", n, dim, "sq8", dtype), ef_construction=100))
@@ -150,17 +152,19 @@ def _layouts(kind: str, n: int, dim: int, dtype: Dtype) -> list[Plan]:
 
 def check_kind(kind: str) -> None:
     """A `UserError` for a kind of index that there is not."""
-    if not re.fullmatch(r"auto|flat|hnsw|ivf(fp16|sq8|rabitq|pq([1-9]\d*)?)?", kind):
+    if not re.fullmatch(r"auto|flat|hnsw|ivf(fp16|sq8|rabitq|pq([1-9]\d*(x4)?)?)?", kind):
         raise UserError(
             f"There is no kind of index {kind!r}. Choose from: auto, flat, hnsw, ivf, ivfpq, or "
-            "one of the codes of ivf: ivffp16, ivfsq8, ivfrabitq, ivfpq64 (64 bytes a photo)."
+            "one of the codes of ivf: ivffp16, ivfsq8, ivfrabitq, ivfpq64 (64 bytes a photo), "
+            "ivfpq128x4 (as many, in 4 bits each: fast)."
         )
 
 
 def _few(plans: list[Plan]) -> list[Plan]:
-    """Not more than two of the short codes, the longest that fit."""
-    short = [plan for plan in plans if plan.pq_bytes or plan.code == "rabitq"]
-    return [plan for plan in plans if plan not in short[2:]]
+    """Not more than two of the short codes, the longest that fit, and one of the fast scan."""
+    fast = [plan for plan in plans if plan.fast_scan]
+    short = [plan for plan in plans if plan.short and not plan.fast_scan]
+    return [plan for plan in plans if plan not in [*short[2:], *fast[1:]]]
 
 
 def _described(found: Trial, n: int, dim: int, k: int) -> Plan:

@@ -15,6 +15,7 @@ from embed.words import counted
 from embed.workspace import Workspace
 from retrieval.big_index import BigIndex
 from retrieval.faiss_export import write_folder
+from retrieval.faiss_parts import fast_scan
 from retrieval.index import load_faiss
 from retrieval.index_building import TRAINED
 from retrieval.index_command import open_big_index
@@ -63,7 +64,8 @@ def export_built(
 
 def _about(plan: Plan) -> dict[str, str]:
     """Kind and parameters as FAISS and autofaiss write them."""
-    code = f"PQ{plan.pq_bytes}x8" if plan.pq_bytes else _CODES[plan.code]
+    M, bits = plan.pq
+    code = f"PQ{M}x{bits}{'fs' if plan.fast_scan else ''}" if M else _CODES[plan.code]
     if plan.kind == "hnsw":
         return {"index_key": f"HNSW{plan.M},{code}", "index_param": f"efSearch={plan.ef_search}"}
     return {"index_key": f"IVF{plan.nlist},{code}", "index_param": f"nprobe={plan.nprobe}"}
@@ -90,4 +92,4 @@ def whole_faiss(index: BigIndex) -> Any:
         whole.ntotal, whole.nprobe = about.indexed, plan.nprobe
     for start in range(about.indexed, about.n, _ROWS_AT_ONCE):
         whole.add(index.vectors(np.arange(start, min(start + _ROWS_AT_ONCE, about.n))))
-    return whole
+    return fast_scan(whole) if plan.fast_scan else whole

@@ -15,9 +15,8 @@ F32 = NDArray[np.float32]
 Rows = NDArray[Any]
 
 _A_CENTROID = 64  # rows of the sample, as many as memory allows
-_SAMPLE_BYTES = 256 * 2**20
+_SAMPLE_ROWS, _SAMPLE_BYTES = 16_384, 256 * 2**20  # at least, at most
 _ROUNDS = 10
-_PQ_ROWS = 256  # a byte of a product code has so many values
 
 
 def new_ivf(plan: Plan, dim: int) -> Any:
@@ -25,10 +24,10 @@ def new_ivf(plan: Plan, dim: int) -> Any:
     faiss = load_faiss()
     args = faiss.IndexFlatIP(dim), dim, plan.nlist
     ip = faiss.METRIC_INNER_PRODUCT
-    if plan.pq_bytes:
-        if dim % plan.pq_bytes:
+    if M := plan.pq[0]:
+        if dim % M:
             raise UserError(f"{plan.code} needs a dim it divides: {dim} columns cannot be cut so.")
-        ivf = faiss.IndexIVFPQ(*args, plan.pq_bytes, 8, ip)
+        ivf = faiss.IndexIVFPQ(*args, *plan.pq, ip)
         ivf.pq.cp.min_points_per_centroid = 1  # else it warns of small collections, again and again
     elif plan.code == "rabitq":
         ivf = faiss.IndexIVFRaBitQ(*args, ip)
@@ -43,17 +42,25 @@ def new_ivf(plan: Plan, dim: int) -> Any:
 def train_ivf(plan: Plan, X: Rows, seed: int = 0) -> Any:
     """The IVF trained on a sample of X : (n, dim), which fits in 256 MB."""
     n, dim = X.shape
-    if plan.pq_bytes and n < _PQ_ROWS:
-        raise UserError(f"{plan.code} needs {_PQ_ROWS} photos or more, got {n}. Try `--kind flat`.")
+    values = 1 << plan.pq[1]  # of a sub-quantizer; it must see as many rows
+    if n < values:
+        raise UserError(f"{plan.code} needs {values} photos or more, got {n}. Try `--kind flat`.")
     if plan.nlist > n:
         raise UserError(f"Expected at most as many lists as photos ({n:,}), got {plan.nlist:,}.")
-    wanted = max(_A_CENTROID * plan.nlist, _A_CENTROID * _PQ_ROWS)
+    wanted = max(_A_CENTROID * plan.nlist, _SAMPLE_ROWS)
     m = min(n, max(plan.nlist, min(wanted, _SAMPLE_BYTES // (4 * dim))))
     rows = np.sort(np.random.default_rng(seed).choice(n, m, replace=False))
     ivf = new_ivf(plan, dim)
     with k_means_on_gpus(ivf):
         ivf.train(unit(X[rows]))
     return ivf
+
+
+def fast_scan(ivf: Any) -> Any:
+    """An IVF with a 4-bit product code as FAISS searches it fast; it takes the rows along."""
+    found = load_faiss().IndexIVFPQFastScan(ivf)
+    found.referenced_objects = [ivf]  # whose centroids it uses
+    return found
 
 
 def encode_rows(ivf: Any, X: F32) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:

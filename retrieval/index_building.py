@@ -27,7 +27,7 @@ from retrieval.index_files import (
     vectors_of,
     write_about,
 )
-from retrieval.inverted_lists import fold
+from retrieval.inverted_lists import fold, pack
 from retrieval.plan import Dtype, Plan
 from retrieval.row_ids import mapped
 from retrieval.row_source import RowSource
@@ -224,6 +224,11 @@ def _fold(folder: Path, about: About) -> About:
             old, folder / CODES, new, about.indexed, ivf.code_size, about.plan.nlist, scratch
         )
     about = add_file(about.without("lists-"), path)
+    if about.plan.fast_scan:
+        path = folder / f"blocks-{about.coded}.bin"
+        with whole_file(path) as scratch:
+            pack(ivf, folder / about.named("lists-"), sizes, scratch)
+        about = add_file(about.without("blocks-"), path)
     about = _with_array(folder, about, "sizes", f"sizes-{about.coded}.npy", sizes)
     of_row = np.concatenate([before, new])
     name = f"list-of-row-{about.coded}.npy"

@@ -242,8 +242,8 @@ def _still_wanted(
     there = index.plan
     if plan is not None:
         return there.layout == plan.layout
-    short = there.pq_bytes > 0 or there.code == "rabitq"
-    return kind in ("auto", there.kind, there.kind + there.code) or (kind == "ivfpq" and short)
+    own = ("auto", there.kind, there.kind + there.code)
+    return kind in own or (kind == "ivfpq" and there.short)
 
 
 def _keep_up(

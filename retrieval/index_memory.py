@@ -37,7 +37,7 @@ def _links(M: int) -> float:
 
 
 def _trained(plan: Plan, dim: int) -> int:
-    """Bytes that are there once: 256 centroids of every sub-quantizer, or ranges of columns."""
+    """Bytes that are there once: centroids of every sub-quantizer, or ranges of columns."""
     if plan.pq_bytes:
-        return 4 * 256 * dim
+        return 4 * (1 << plan.pq[1]) * dim
     return {"sq8": 8 * dim, "rabitq": 4 * dim}.get(plan.code, 0)

@@ -2,7 +2,8 @@
 
 As FAISS's `OnDiskInvertedLists` lays them out: of each list all codes, then all rows (int64).
 They are written from a file of codes in the order of the rows, a chunk at a time, so that memory
-does not grow with the rows.
+does not grow with the rows. Codes of 4 bits are written once more as the fast scan reads them: in
+blocks of 32 rows, the codes of one sub-quantizer side by side (André et al., 2015).
 """
 
 from pathlib import Path
@@ -20,19 +21,29 @@ U8 = NDArray[np.uint8]
 
 _ROW = 8  # bytes of a row number
 _BLOCK = 65_536
+_TOGETHER = 32  # rows of a block of the fast scan
+_PACKED_BYTES = 32 * 2**20  # of codes at a time
 
 
-def open_lists(path: Path, sizes: I64, code_size: int) -> Any:
-    """FAISS's lists over the file at `path`; sizes : (nlist,) rows of each."""
+def open_lists(
+    path: Path, sizes: I64, code_size: int, packed: bool = False, only: slice = slice(None)
+) -> Any:
+    """FAISS's lists over the file at `path`; sizes : (nlist,) rows of each.
+
+    packed : whether `pack` wrote it; only : the lists to open, the others seem to be empty.
+    """
     faiss = load_faiss()
+    room = _room(sizes) if packed else sizes
     lists = faiss.OnDiskInvertedLists()
     lists.nlist, lists.code_size, lists.read_only = len(sizes), code_size, True
-    lists.filename, lists.totsize = str(path), int(sizes.sum()) * (code_size + _ROW)
+    lists.filename, lists.totsize = str(path), int(room.sum()) * (code_size + _ROW)
     lists.prefetch_nthread = 0  # its threads cost more than they bring where pages are in memory
-    for size, start in zip(sizes.tolist(), _starts(sizes, code_size).tolist(), strict=True):
+    seen = np.zeros_like(sizes)
+    seen[only] = sizes[only]
+    rows = np.stack([seen, room, _starts(room, code_size)], axis=1)
+    for one_size, capacity, start in rows.tolist():
         one = faiss.OnDiskOneList()
-        one.size = one.capacity = size
-        one.offset = start
+        one.size, one.capacity, one.offset = one_size, capacity, start
         lists.lists.push_back(one)
     if lists.totsize:
         lists.do_mmap()
@@ -71,6 +82,38 @@ def fold(
         block = mapped(codes, np.uint8, (m, code_size))[part]
         _scatter(to, block, rows, lists_of_rows[part], filled, starts, sizes, code_size)
     return sizes
+
+
+def pack(ivf: Any, lists: Path, sizes: I64, to: Path) -> None:
+    """Write the `lists` of a 4-bit `ivf` as the fast scan reads them.
+
+    Each list has room for whole blocks. Memory holds 32 MB of codes at a time.
+    """
+    faiss, width = load_faiss(), ivf.code_size
+    room = _room(sizes)
+    part = np.cumsum(room * width) // _PACKED_BYTES
+    with to.open("wb") as handle:
+        for first in np.unique(part, return_index=True)[1]:
+            only = slice(int(first), int(np.searchsorted(part, part[first], "right")))
+            plain = open_lists(lists, sizes, width, only=only)
+            ivf.replace_invlists(plain, False)
+            ivf.ntotal, ivf.own_invlists = int(sizes[only].sum()), True  # else it makes no lists
+            fast = faiss.IndexIVFPQFastScan(ivf)  # packs what `ivf` holds
+            ivf.own_invlists = False
+            blocks = fast.invlists
+            for number in range(only.start, only.stop):
+                n, space = int(sizes[number]), int(room[number])
+                rows = np.full(space, -1, "<i8")
+                if n:
+                    rows[:n] = faiss.rev_swig_ptr(blocks.get_ids(number), n)
+                    codes = faiss.rev_swig_ptr(blocks.get_codes(number), space * width)
+                    handle.write(codes.tobytes())
+                handle.write(rows.tobytes())
+
+
+def _room(sizes: I64) -> I64:
+    """(nlist,) rows that whole blocks hold."""
+    return -(-sizes // _TOGETHER) * _TOGETHER
 
 
 def _starts(sizes: I64, code_size: int) -> I64:

@@ -8,7 +8,8 @@ BigKind = Literal["flat", "hnsw", "ivf"]
 Dtype = Literal["float32", "float16"]
 
 KINDS = ("flat", "hnsw", "ivf")
-CODES = ("fp32", "fp16", "sq8", "pqM", "rabitq")  # pq32: 32 bytes a row
+# pq32: 32 bytes a row; pq64x4: 64 times 4 bits, 32 bytes a row
+CODES = ("fp32", "fp16", "sq8", "pqM", "pqMx4", "rabitq")
 
 
 @dataclass(frozen=True)
@@ -16,9 +17,10 @@ class Plan:
     """Layout (kind to dtype: fixed once built), search parameters, and what was measured.
 
     Flat has no code and no parameters. HNSW keeps the rows in memory as `code` fp32, fp16 or sq8.
-    IVF's lists hold `code` fp16, sq8, rabitq or pqM (M bytes a row; M divides the dim). Whatever
-    the code, the best `refine * k` candidates are ranked anew by exact cosines from the rows on
-    the disk, which are kept as `dtype`.
+    IVF's lists hold `code` fp16, sq8, rabitq, pqM (M bytes a row; M divides the dim) or pqMx4 (M
+    times 4 bits, compared 32 rows at a time; André et al., 2015). Whatever the code, the best
+    `refine * k` candidates are ranked anew by exact cosines from the rows on the disk, which are
+    kept as `dtype`.
     """
 
     kind: BigKind
@@ -44,7 +46,7 @@ class Plan:
             raise ValueError(f"expected one of {', '.join(KINDS)}, got {self.kind!r}")
         if self.dtype not in ("float32", "float16"):
             raise ValueError(f"expected float32 or float16, got {self.dtype!r}")
-        fits = {"flat": "", "hnsw": "fp32|fp16|sq8", "ivf": r"fp16|sq8|rabitq|pq[1-9]\d*"}
+        fits = {"flat": "", "hnsw": "fp32|fp16|sq8", "ivf": r"fp16|sq8|rabitq|pq[1-9]\d*(x4)?"}
         if not re.fullmatch(fits[self.kind], self.code):
             raise ValueError(f"{self.kind} has no code {self.code!r}")
         if self.kind == "ivf" and not 1 <= self.nprobe <= self.nlist:
@@ -53,9 +55,28 @@ class Plan:
             raise ValueError("expected M, ef_construction, ef_search and refine of at least 1")
 
     @property
+    def pq(self) -> tuple[int, int]:
+        """Sub-quantizers of a product code and bits of each; (0, 0) for other codes."""
+        if not self.code.startswith("pq"):
+            return 0, 0
+        M, _, bits = self.code[2:].partition("x")
+        return int(M), int(bits or 8)
+
+    @property
     def pq_bytes(self) -> int:
-        """M of the code pqM; 0 for others."""
-        return int(self.code[2:]) if self.code.startswith("pq") else 0
+        """Bytes of a product code; 0 for others."""
+        M, bits = self.pq
+        return -(-M * bits // 8)
+
+    @property
+    def short(self) -> bool:
+        """Whether rows are coded so shortly that their order needs exact cosines."""
+        return self.pq_bytes > 0 or self.code == "rabitq"
+
+    @property
+    def fast_scan(self) -> bool:
+        """Whether rows are compared 32 at a time, by tables in the processor's registers."""
+        return self.pq[1] == 4
 
     @property
     def layout(self) -> tuple[Any, ...]:

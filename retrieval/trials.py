@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.faiss_parts import new_graph, new_ivf
+from retrieval.faiss_parts import fast_scan, new_graph, new_ivf
 from retrieval.index import exact_cosines, load_faiss
 from retrieval.measuring import SAME
 from retrieval.plan import Plan
@@ -87,7 +87,7 @@ def try_plan(plan: Plan, sample: Sample, n: int, recall: float, centroids: F32) 
         elif best.recall >= recall and seconds > 2 * best.seconds:
             break
     assert best is not None
-    if best.plan.code.startswith(("pq", "rabitq")) and n > m:
+    if best.plan.short and n > m:
         best = _with_more_refining(best, index, sample, n, recall, at)
     return best
 
@@ -114,6 +114,8 @@ def _build(plan: Plan, base: F32, centroids: F32) -> tuple[Any, float]:
         if plan.pq_bytes:
             index.pq.cp.niter, index.pq.cp.min_points_per_centroid = _ROUNDS, 1
         index.train(few)
+        if plan.fast_scan:
+            index = fast_scan(index)
     start = time.perf_counter()
     index.add(base)
     return index, time.perf_counter() - start

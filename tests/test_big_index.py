@@ -17,7 +17,16 @@ from retrieval.index import Index, Kind
 from retrieval.index_building import add, build, remove
 from retrieval.row_source import ArraySource
 
-LAYOUTS = ["flat", "hnsw fp32", "hnsw sq8", "ivf fp16", "ivf sq8", "ivf pq8", "ivf rabitq"]
+LAYOUTS = [
+    "flat",
+    "hnsw fp32",
+    "hnsw sq8",
+    "ivf fp16",
+    "ivf sq8",
+    "ivf pq8",
+    "ivf pq8x4",
+    "ivf rabitq",
+]
 
 
 # --- the same as brute force
@@ -114,7 +123,7 @@ def test_asking_for_more_than_the_lists_hold_gives_all(tmp_path: Path) -> None:
 # --- filters
 
 
-@pytest.mark.parametrize("layout", ["ivf sq8", "hnsw fp32"])
+@pytest.mark.parametrize("layout", ["ivf sq8", "ivf pq8x4", "hnsw fp32"])
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
 def test_filters_keep_the_recall(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, share: float
@@ -144,7 +153,7 @@ def test_a_filter_far_from_the_query_keeps_the_recall(
 # --- adding and removing
 
 
-@pytest.mark.parametrize("layout", ["flat", "hnsw fp32", "ivf sq8"])
+@pytest.mark.parametrize("layout", ["flat", "hnsw fp32", "ivf sq8", "ivf pq16x4"])
 @pytest.mark.parametrize("tail", [10_000, 0])
 def test_added_rows_are_found_and_removed_ones_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, tail: int

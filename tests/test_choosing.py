@@ -78,6 +78,7 @@ LAYOUTS = {
     "IVF50,SQ8": Plan("ivf", "sq8", 50, nprobe=1),
     "IVF50,SQfp16": Plan("ivf", "fp16", 50, nprobe=1),
     "IVF50,PQ8np": Plan("ivf", "pq8", 50, nprobe=1),
+    "IVF50,PQ8x4np": Plan("ivf", "pq8x4", 50, nprobe=1),
     "IVF50,RaBitQ": Plan("ivf", "rabitq", 50, nprobe=1),
     "Flat": Plan("flat"),
 }
@@ -104,7 +105,9 @@ def test_brute_seconds_grow_with_the_rows(X):
     assert many > 100 * few
 
 
-@pytest.mark.parametrize("kind", ["auto", "hnsw", "ivf", "ivfpq", "ivfsq8", "ivfpq8", "ivfrabitq"])
+@pytest.mark.parametrize(
+    "kind", ["auto", "hnsw", "ivf", "ivfpq", "ivfsq8", "ivfpq8", "ivfpq16x4", "ivfrabitq"]
+)
 def test_a_chosen_plan_keeps_the_recall_on_the_sample_and_says_where_it_is_from(X, slow, kind):
     plan = choose(X, 1_000_000, DIM, recall=0.9, kind=kind)
     assert plan.recall >= 0.9

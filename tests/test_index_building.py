@@ -43,7 +43,7 @@ build(ArraySource(X, ids), Path({str(folder / "big")!r}), plan, progress=say, ch
 """
 
 
-@pytest.mark.parametrize("layout", ["ivf sq8", "hnsw fp32"])
+@pytest.mark.parametrize("layout", ["ivf sq8", "ivf pq8x4", "hnsw fp32"])
 def test_a_killed_build_goes_on_where_it_was(tmp_path: Path, layout: str) -> None:
     """SIGKILL after 3 steps, after 3 more, …: no step is done twice, and the answers are right."""
     X = clustered(1500, 16, 8)
@@ -150,9 +150,11 @@ def test_a_changed_byte_is_refused_when_it_is_opened(tmp_path: Path, name: str) 
         BigIndex.load(index.folder)
 
 
-@pytest.mark.parametrize("name", ["vectors.bin", "keys.bin", "ids.txt", "ids.ends", "lists-"])
+@pytest.mark.parametrize(
+    "name", ["vectors.bin", "keys.bin", "ids.txt", "ids.ends", "lists-", "blocks-"]
+)
 def test_verify_finds_every_changed_byte(tmp_path: Path, name: str) -> None:
-    index = made(tmp_path, clustered(600, 16, 15))
+    index = made(tmp_path, clustered(600, 16, 15), "ivf pq8x4")
     index.verify()
     path = next(index.folder.glob(f"{name}*"))
     data = bytearray(path.read_bytes())
