@@ -42,9 +42,9 @@ _FEW = 20_000  # allowed rows that are compared one by one: exact, and no slower
 _FEW_GRAPH = 200_000  # a graph finds its way badly where most rows are not allowed
 _SPARE = 8  # candidates beyond k, so that ties around the k-th place seldom need a second search
 _BLOCK = 16_384  # rows of a scan at a time
-_QUERIES = 256  # at a time
+_QUERIES = 512  # at a time
 _WORTH_COPYING = 10_000  # queries for which an IVF is copied to the GPUs
-_RANKED = 8  # queries whose candidates a thread ranks at a time: they stay in its cache
+_RANKED = 2048  # candidates that a thread ranks at a time
 _CHECKED_AT_ONCE = 256 * 2**20  # bytes; files up to this size are hashed when they are opened
 _READ_AS_NEEDED = ("lists-", "blocks-", "graph-")  # never whole
 
@@ -202,19 +202,21 @@ class BigIndex:
         near = np.sort(np.hstack([found, tail, spare]), axis=1)
         rows, cosines = np.empty((len(Q), k), np.int64), np.empty((len(Q), k), np.float32)
 
+        step = max(1, _RANKED // near.shape[1])
+
         def rank(start: int) -> None:
-            part = slice(start, start + _RANKED)
+            part = slice(start, start + step)
             some = near[part]
             exact = self.cosines(Q[part, None], np.maximum(some, 0))
             best = np.lexsort((some, np.where(some < 0, np.inf, -exact)))[:, :k]
             rows[part] = np.take_along_axis(some, best, 1)
             cosines[part] = np.take_along_axis(exact, best, 1)
 
-        if len(Q) <= _RANKED:  # a thread would wait for FAISS's own, which spin a while: 15 ms
+        if len(Q) <= step:  # a thread would wait for FAISS's own, which spin a while: 15 ms
             rank(0)
         else:
             with ThreadPoolExecutor(load_faiss().omp_get_max_threads()) as pool:
-                list(pool.map(rank, range(0, len(Q), _RANKED)))
+                list(pool.map(rank, range(0, len(Q), step)))
         short = np.flatnonzero((near >= 0).sum(axis=1) < k)  # lists or graph ended early
         if len(short):
             rows[short], cosines[short] = self._scan(Q[short], k, among.rows)
@@ -226,9 +228,12 @@ class BigIndex:
         """(q, width) rows of IVF's lists, -1 where there are no more."""
         faiss = load_faiss()
         if among.allowed is None:
-            how = faiss.SearchParametersIVF(nprobe=self.plan.nprobe, sel=among.selector)
-            fit = self._on_gpus is not None and among.selector is None
-            found: I64 = (self._on_gpus if fit else self._faiss).search(Q, width, params=how)[1]
+            if self._on_gpus is not None and among.selector is None:
+                how = faiss.SearchParametersIVF(nprobe=self.plan.nprobe)
+                found: I64 = self._on_gpus.search(Q, width, params=how)[1]
+            else:  # FAISS would find each thread's lists alone, a row at a time where they are few
+                near, order = self._faiss.quantizer.search(Q, self.plan.nprobe)
+                found = self._read(Q, width, order, near, among)
             short = np.flatnonzero((found < 0).any(axis=1))
             if len(short):
                 found[short] = self._probe(Q[short], width, among)
@@ -237,7 +242,7 @@ class BigIndex:
 
     def _probe(self, Q: F32, width: int, among: Among) -> I64:
         """The nearest lists that hold allowed rows, until as many were looked at as usual."""
-        faiss, nlist = load_faiss(), self.plan.nlist
+        nlist = self.plan.nlist
         usual = self.plan.nprobe / nlist * self.about.indexed
         near, order = self._faiss.quantizer.search(Q, nlist)
         counts = among.in_lists[order]
@@ -247,6 +252,11 @@ class BigIndex:
         first = np.argsort(order < 0, axis=1, kind="stable")[:, : max(1, probes)]
         order = np.ascontiguousarray(np.take_along_axis(order, first, 1))
         near = np.ascontiguousarray(np.take_along_axis(near, first, 1))
+        return self._read(Q, width, order, near, among)
+
+    def _read(self, Q: F32, width: int, order: I64, near: F32, among: Among) -> I64:
+        """(q, width) rows of the lists `order` (q, probes), whose centroids score `near`."""
+        faiss = load_faiss()
         how = faiss.SearchParametersIVF(nprobe=order.shape[1], sel=among.selector)
         scores, rows = np.empty((len(Q), width), np.float32), np.empty((len(Q), width), np.int64)
         p = faiss.swig_ptr

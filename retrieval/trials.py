@@ -2,6 +2,7 @@
 of all rows."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.faiss_parts import fast_scan, new_graph, new_ivf
+from retrieval.gpu import knn
 from retrieval.index import exact_cosines, load_faiss
 from retrieval.measuring import SAME
 from retrieval.plan import Plan
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
+Seconds = Callable[[Plan, int], float]  # of a plan for all rows, and the effort on the sample
 
 REFINES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # candidates a hit
 MOST_EF = 2048
@@ -70,16 +73,19 @@ def try_plan(plan: Plan, sample: Sample, n: int, recall: float, centroids: F32) 
     """`plan` with the cheapest search that keeps `recall` on the sample, or finds the most there.
 
     plan : a layout for n rows; centroids : (nlist, dim) of lists over the sample, as `ivf_lists`
-    learns them. The share of lists looked at is kept for n rows; HNSW's ef is kept as it is, and
-    its seconds grow with the logarithm of the rows. How many candidates a short code needs grows
-    by the power of the rows that the sample and a quarter of it show.
+    learns them. How many lists, how large an ef and how many candidates of a short code are needed
+    among n rows grows by the power of the rows that the sample and a quarter of it show. The
+    seconds are those of its parts at their size for n rows.
     """
     index, build_seconds = _build(plan, sample.base, centroids)
     m, best = len(sample.base), None
+    more = growth_of_effort(plan, index, sample, n, recall, centroids)
+    seconds_of = _graph_seconds if plan.kind == "hnsw" else _lists_seconds
+    seconds_at = seconds_of(plan, index, sample, n)
     for effort in _efforts(plan, len(centroids)):
         refine, found = _needed(plan, index, sample, effort, recall)
-        there = _for_all(plan, refine, effort, len(centroids))
-        seconds = _extrapolated(there, index, sample, n, effort, refine, len(centroids))
+        there = _for_all(plan, refine, effort * more)
+        seconds = seconds_at(there, effort)
         build = build_seconds * (n / m) * _growth(plan, n, m, len(centroids))
         trial = Trial(there, found, seconds, build)
         if best is None or _better(trial, best, recall):
@@ -151,33 +157,100 @@ def _needed(
     return refines[best], at[best]
 
 
-def _for_all(plan: Plan, refine: int, effort: int, nlist: int) -> Plan:
+def _for_all(plan: Plan, refine: int, effort: float) -> Plan:
     if plan.kind == "hnsw":
-        return replace(plan, refine=refine, ef_search=effort)
-    probes = -(-effort * plan.nlist // nlist)  # the same share of the lists
-    return replace(plan, refine=refine, nprobe=probes)
+        return replace(plan, refine=refine, ef_search=round(effort))
+    return replace(plan, refine=refine, nprobe=min(plan.nlist, max(1, round(effort))))
+
+
+def growth_of_effort(
+    plan: Plan, index: Any, sample: Sample, n: int, recall: float, centroids: F32
+) -> float:
+    """How many times the lists, or the ef, that the sample needs n rows need."""
+    m, quarter = len(sample.base), sample.quarter()
+    if plan.kind == "hnsw":
+        here = _ef_needed(plan, index, sample, recall)
+        fewer = _ef_needed(plan, _build(plan, quarter.base, centroids)[0], quarter, recall)
+        most = 1.0
+    else:
+        half = ivf_lists(quarter.base, -(-len(centroids) // 2), 0)  # as lists grow: by the root
+        here = _lists_needed(sample, centroids, recall)
+        fewer = _lists_needed(quarter, half, recall)
+        most = 0.5  # the same share of them
+    power = np.log(here / fewer) / np.log(_QUARTER)
+    return float(max(1.0, n / m) ** np.clip(power, 0, most))
+
+
+def _lists_needed(sample: Sample, centroids: F32, recall: float) -> float:
+    """How many of the nearest lists hold the share `recall` of the neighbours."""
+    own = knn(sample.base, centroids, 1)[1][:, 0]
+    near = np.argpartition(-sample.scores, sample.k - 1, axis=1)[:, : sample.k]
+    order = np.argsort(np.argsort(-sample.queries @ centroids.T, axis=1), axis=1)
+    return float(np.quantile(1 + np.take_along_axis(order, own[near], 1), recall))
+
+
+def _ef_needed(plan: Plan, index: Any, sample: Sample, recall: float) -> float:
+    """The ef whose candidates hold the share `recall` of the neighbours, between those tried."""
+    efs = _efforts(plan, 0)
+    width = min(2 * sample.k, len(sample.base))
+    found = [sample.recalls(_search(plan, index, sample.queries, width, ef))[-1] for ef in efs]
+    return float(np.exp(np.interp(recall, np.maximum.accumulate(found), np.log(efs))))
+
+
+def _graph_seconds(plan: Plan, index: Any, sample: Sample, n: int) -> Seconds:
+    """What a query over n rows takes with a plan, from that with the ef of the sample."""
+    deeper = _growth(plan, n, len(sample.base), 0)
+
+    def seconds(there: Plan, effort: int) -> float:
+        here = _seconds(plan, index, sample, effort, there.refine)
+        return here * max(1.0, there.ef_search / max(effort, sample.k)) * deeper
+
+    return seconds
+
+
+def _lists_seconds(plan: Plan, index: Any, sample: Sample, n: int) -> Seconds:
+    """What a query over n rows takes: finding lists, reading them, ranking candidates."""
+    faiss, base = load_faiss(), sample.base
+    lists = faiss.IndexFlatIP(base.shape[1])
+    lists.add(np.resize(base, (plan.nlist, base.shape[1])))
+    finding = _median_seconds(lambda x: lists.search(x, 1), sample)
+    # lists as long as those of n rows will be
+    long = max(2, min(len(base), round(len(base) * plan.nlist / n)))
+    centroids = ivf_lists(base, long, 0)
+    of_n, _ = _build(plan, base, centroids)
+    width = min(4 * sample.k, len(base))
+
+    def scan(probes: int) -> float:
+        return _median_seconds(lambda x: _search(plan, of_n, x, width, probes), sample)
+
+    reading = max(0.0, scan(long) - scan(1)) / (long - 1)
+
+    def seconds(there: Plan, effort: int) -> float:
+        rows = np.random.default_rng(0).integers(0, len(base), there.refine * sample.k)
+        ranking = _median_seconds(lambda x: exact_cosines(base[rows], x[0]), sample)
+        return finding + reading * there.nprobe + ranking
+
+    return seconds
 
 
 def _seconds(plan: Plan, index: Any, sample: Sample, effort: int, refine: int) -> float:
     """Median of single queries on the sample, with exact re-ranking."""
-    took, width = [], min(refine * sample.k, len(sample.base))
+    width = min(refine * sample.k, len(sample.base))
+
+    def one(x: F32) -> None:
+        near = _search(plan, index, x, width, effort)[0]
+        exact_cosines(sample.base[near], x[0]).argsort()
+
+    return _median_seconds(one, sample)
+
+
+def _median_seconds(search: Callable[[F32], object], sample: Sample) -> float:
+    took = []
     for x in sample.queries[:_TIMED]:
         start = time.perf_counter()
-        near = _search(plan, index, x[None], width, effort)[0]
-        exact_cosines(sample.base[near], x).argsort()
+        search(x[None])
         took.append(time.perf_counter() - start)
     return float(np.median(took))
-
-
-def _extrapolated(
-    plan: Plan, index: Any, sample: Sample, n: int, effort: int, refine: int, nlist: int
-) -> float:
-    """Seconds of a query over n rows."""
-    m, here = len(sample.base), _seconds(plan, index, sample, effort, refine)
-    if plan.kind == "hnsw":
-        return here * _growth(plan, n, m, nlist)
-    one = min(here, _seconds(plan, index, sample, 1, refine))  # nearly all of it finds the lists
-    return one * max(1.0, plan.nlist / nlist) + (here - one) * n / m
 
 
 def _growth(plan: Plan, n: int, m: int, nlist: int) -> float:

@@ -151,17 +151,29 @@ def test_a_chooser_draws_its_sample_from_the_rows(X, slow, monkeypatch):
     assert "2,000 rows" in plan.notes[0]
 
 
-def test_lists_are_looked_at_in_the_same_share(X):
-    sample = Sample.of(X, 10, 0)
-    assert len(sample.base) + len(sample.queries) == len(X)
-    lists = ivf_lists(sample.base, 40, 0)
-    few, many = (
-        try_plan(Plan("ivf", "sq8", nlist, nprobe=1), sample, 100 * nlist, 0.9, lists)
-        for nlist in (400, 4000)
+@pytest.mark.parametrize("plan", [Plan("ivf", "sq8", 60, nprobe=1), Plan("hnsw", "sq8")])
+def test_effort_for_more_rows_is_what_they_turn_out_to_need(X, plan):
+    """Predicted from an eighth of the rows, and measured on all of them."""
+    few, every = Sample.of(X[::8], 10, 0), Sample.of(X, 10, 0)
+    predicted, measured = (
+        try_plan(plan, sample, len(every.base), 0.9, ivf_lists(sample.base, nlist, 0))
+        for sample, nlist in ((few, 21), (every, 60))
     )
-    assert few.recall >= 0.9
-    assert few.plan.nprobe % 10 == 0  # a share of 40 lists
-    assert many.plan.nprobe == pytest.approx(10 * few.plan.nprobe, rel=0.5)
+    effort = [one.plan.nprobe if plan.kind == "ivf" else one.plan.ef_search for one in
+              (predicted, measured)]  # fmt: skip
+    assert effort[0] == pytest.approx(effort[1], rel=0.6)
+    assert min(predicted.recall, measured.recall) >= 0.9
+
+
+def test_longer_lists_take_longer(X):
+    sample = Sample.of(X, 10, 0)
+    lists = ivf_lists(sample.base, 60, 0)
+    few, many = (
+        try_plan(Plan("ivf", "pq16x4", nlist, nprobe=1), sample, n, 0.9, lists)
+        for nlist, n in ((60, 4000), (6000, 40_000_000))
+    )
+    assert many.seconds > few.seconds
+    assert many.build_seconds > 100 * few.build_seconds
 
 
 def test_recall_on_a_sample_is_that_of_brute_force(X):
