@@ -26,6 +26,7 @@ F32 = NDArray[np.float32]
 FLAT_SECONDS = 0.05  # brute force answers at once below this
 SAMPLE = 50_000  # rows that layouts are tried on
 _BUILD_SECONDS = 3600.0  # a layout that takes longer to build is the last choice
+_ROUGHLY = 2.0  # how far extrapolated seconds can be trusted: nearer ones are as quick
 _LEAST = 1_000  # with fewer rows in the sample nothing can be learned from it
 _BLOCK = 16_384
 
@@ -68,7 +69,8 @@ def choose(
     `memory`. Else HNSW, IVF with bytes and IVF with short codes are built on the sample without
     some rows that are the queries, and the one is taken that keeps `recall` at k with the least
     time a query, among those within `memory` bytes (without: half of this machine's) and
-    `latency` seconds, and built within an hour. What is said of n rows is extrapolated, and the
+    `latency` seconds, and built within an hour; of those within twice that time, the one with the
+    least time times memory. What is said of n rows is extrapolated, and the
     notes say so; `tune` replaces it by what is measured. What no layout can keep stands there.
     kind : auto, flat, hnsw, ivf, ivfpq, or ivf with its code (ivfsq8, ivfpq64).
     """
@@ -132,7 +134,10 @@ def _fastest(
         lacking = max(0.0, recall - trial.recall)
         return lacking, late, trial.build_seconds > _BUILD_SECONDS, trial.seconds
 
-    return min(trials, key=cost)
+    best = min(trials, key=cost)
+    alike = [one for one in trials if cost(one)[:-1] == cost(best)[:-1]]
+    alike = [one for one in alike if one.seconds <= _ROUGHLY * best.seconds]
+    return min(alike, key=lambda one: one.seconds * memory_of(one.plan, n, dim))
 
 
 def _layouts(kind: str, n: int, dim: int, dtype: Dtype) -> list[Plan]:

@@ -16,7 +16,7 @@ from retrieval.index_memory import memory_of
 from retrieval.limits import memory_text, parse_latency, parse_memory, seconds_text
 from retrieval.measuring import exact_neighbours, recall_at_k
 from retrieval.plan import Plan
-from retrieval.trials import Sample, ivf_lists, try_plan
+from retrieval.trials import Sample, Trial, ivf_lists, try_plan
 from retrieval.tuning import held_out, tune, tune_index, with_failings
 
 DIM = 32
@@ -125,6 +125,19 @@ def test_memory_decides_the_code(X, slow):
     assert plan.memory_bytes <= budget
     assert plan.pq_bytes or plan.code == "rabitq"
     assert len(plan.notes) == 1
+
+
+@pytest.mark.parametrize(("graph_ms", "chosen"), [(0.3, "hnsw"), (0.6, "pq16x4"), (2.0, "pq16x4")])
+def test_memory_decides_between_layouts_about_as_quick(X, slow, monkeypatch, graph_ms, chosen):
+    took = {"sq8": 5.0, "rabitq": 1.9, "pq8": 1.8, "pq16x4": 1.0}
+
+    def tried(plan, sample, n, recall, centroids):
+        ms = graph_ms if plan.kind == "hnsw" else took[plan.code]
+        return Trial(plan, 0.96, ms / 1000, 60.0)
+
+    monkeypatch.setattr(choosing, "try_plan", tried)
+    plan = choose(X, 1_000_000, DIM)
+    assert chosen in (plan.kind, plan.code)
 
 
 def test_wishes_that_cannot_be_kept_are_named(X, slow):
