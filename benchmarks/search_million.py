@@ -11,6 +11,7 @@ are given up after half an hour each.
 indices; one that is there was built before, perhaps beside other work.
 """
 
+import itertools
 import json
 import os
 import subprocess
@@ -76,21 +77,25 @@ def built(vectors: SearchVectors, folder: Path) -> tuple[Any, float, float]:
 
 
 def curve(index: Any, Q: Any, truth: Any) -> list[Point]:
-    """Recall and throughput of the index with less and more effort than it was tuned to."""
+    """Recall and throughput of the index with less and more effort than it was tuned to.
+
+    Without the settings that are beaten by another in both.
+    """
     from retrieval.measuring import queries_a_second, recall_at_k
 
     tuned, points = index.plan, []
-    for factor in (0.125, 0.25, 0.5, 1, 2, 4):
+    refines = {max(1, round(tuned.refine * part)) for part in (1 / 4, 1 / 2, 1, 2)}
+    for factor, refine in itertools.product((0.125, 0.25, 0.5, 1, 2, 4), sorted(refines)):
         effort = {
             "nprobe": min(max(1, int(tuned.nprobe * factor)), max(1, tuned.nlist)),
             "ef_search": max(1, int(tuned.ef_search * factor)),
         }
         name = "ef_search" if tuned.kind == "hnsw" else "nprobe"
-        index.plan = replace(tuned, **{name: effort[name]})
+        index.plan = replace(tuned, refine=refine, **{name: effort[name]})
         recall = recall_at_k(*index.search(Q, K), truth)
         points.append((recall, queries_a_second(index.search, Q, K)))
     index.plan = tuned
-    return points
+    return sorted(one for one in points if best_from(points, one[0]) == one[1])
 
 
 def peer(name: str, python: str, folder: Path, X: Any, Q: Any, truth: Any, size: int) -> Any:

@@ -42,7 +42,7 @@ _FEW = 20_000  # allowed rows that are compared one by one: exact, and no slower
 _FEW_GRAPH = 200_000  # a graph finds its way badly where most rows are not allowed
 _SPARE = 8  # candidates beyond k, so that ties around the k-th place seldom need a second search
 _BLOCK = 16_384  # rows of a scan at a time
-_QUERIES = 512  # at a time
+_QUERIES = 1024  # at a time
 _WORTH_COPYING = 10_000  # queries for which an IVF is copied to the GPUs
 _RANKED = 2048  # candidates that a thread ranks at a time
 _CHECKED_AT_ONCE = 256 * 2**20  # bytes; files up to this size are hashed when they are opened
@@ -120,11 +120,7 @@ class BigIndex:
 
         A row that is no unit vector is damage, a `UserError`.
         """
-        X = self._rows(rows)
-        norms = np.sqrt(np.einsum("...j,...j->...", X, X, dtype=np.float32))
-        if not (np.abs(norms - 1) < 2e-3).all():
-            raise unusable(self.folder, "rows of vectors.bin were changed after it was written")
-        return exact_cosines(X, x)
+        return exact_cosines(self._unit_rows(rows)[0], x)
 
     def search(self, Q: F32, k: int, allowed: Mask | None = None) -> tuple[I64, F32]:
         """The k nearest rows of each query, best first, ties by row.
@@ -189,6 +185,14 @@ class BigIndex:
     def _rows(self, rows: I64) -> NDArray[Any]:
         return self._X[rows].astype(np.float32, copy=False)
 
+    def _unit_rows(self, rows: I64) -> tuple[F32, F32]:
+        """Rows and their lengths, which float16 changes a little; other ones are damage."""
+        X = self._rows(rows)
+        norms = np.sqrt(np.vecdot(X, X))
+        if not (np.abs(norms - 1) < 2e-3).all():
+            raise unusable(self.folder, "rows of vectors.bin were changed after it was written")
+        return X, norms
+
     def _best(self, Q: F32, k: int, among: Among) -> tuple[I64, F32]:
         few = _FEW_GRAPH if self.kind == "hnsw" else _FEW
         if not self.about.indexed or (among.allowed is not None and among.count <= few):
@@ -197,7 +201,7 @@ class BigIndex:
         found = (
             self._graph(Q, width, among) if self.kind == "hnsw" else self._lists(Q, width, among)
         )
-        tail, _ = self._scan(Q, k, among.tail)
+        tail = self._near_of(Q, k, among.tail)
         spare = np.full((len(Q), max(0, k - found.shape[1] - tail.shape[1])), -1)
         near = np.sort(np.hstack([found, tail, spare]), axis=1)
         rows, cosines = np.empty((len(Q), k), np.int64), np.empty((len(Q), k), np.float32)
@@ -206,11 +210,7 @@ class BigIndex:
 
         def rank(start: int) -> None:
             part = slice(start, start + step)
-            some = near[part]
-            exact = self.cosines(Q[part, None], np.maximum(some, 0))
-            best = np.lexsort((some, np.where(some < 0, np.inf, -exact)))[:, :k]
-            rows[part] = np.take_along_axis(some, best, 1)
-            cosines[part] = np.take_along_axis(exact, best, 1)
+            rows[part], cosines[part] = self._ranked(Q[part], near[part], k)
 
         if len(Q) <= step:  # a thread would wait for FAISS's own, which spin a while: 15 ms
             rank(0)
@@ -221,6 +221,24 @@ class BigIndex:
         if len(short):
             rows[short], cosines[short] = self._scan(Q[short], k, among.rows)
         return rows, cosines
+
+    def _ranked(self, Q: F32, near: I64, k: int) -> tuple[I64, F32]:
+        """The k best of the candidates `near` (q, width), -1 where there are none, ties by row.
+
+        Those that float32 puts far behind are not compared in float64.
+        """
+        X, norms = self._unit_rows(np.maximum(near, 0))
+        rows, width = near, k + _SPARE
+        if near.shape[1] > width:
+            scores = np.where(near < 0, -2, np.vecdot(X, Q[:, None]) / norms)
+            order = np.argpartition(-scores, (k - 1, width - 1), axis=1)[:, :width]
+            kth, last = np.take_along_axis(scores, order[:, [k - 1, width - 1]], 1).T
+            if (kth - last > 2 * score_slack(self.dim)).all():
+                rows = np.take_along_axis(near, order, 1)
+                X = np.take_along_axis(X, order[..., None], 1)
+        exact = exact_cosines(X, Q[:, None])
+        best = np.lexsort((rows, np.where(rows < 0, np.inf, -exact)))[:, :k]
+        return np.take_along_axis(rows, best, 1), np.take_along_axis(exact, best, 1)
 
     # ---- candidates
 
@@ -272,6 +290,16 @@ class BigIndex:
         how = load_faiss().SearchParametersHNSW(efSearch=wide, sel=among.selector)
         found: I64 = self._faiss.search(Q, min(width, self.about.indexed), params=how)[1]
         return found
+
+    def _near_of(self, Q: F32, k: int, rows: I64 | range) -> I64:
+        """Among `rows` (ascending) the k nearest and some more, or -1: (q, width)."""
+        width, k = min(k + _SPARE, len(rows)), min(k, len(rows))
+        scores, near = self._scan_scores(Q, width, rows)
+        if width < len(rows):
+            close = scores[:, k - 1] - scores[:, -1] <= 2 * score_slack(self.dim)
+            near[close] = -1
+            near[close, :k] = self._scan(Q[close], k, rows)[0]
+        return near
 
     def _scan(self, Q: F32, k: int, rows: I64 | range) -> tuple[I64, F32]:
         """The best of `rows` (ascending) by comparing each: exact, ties by row."""

@@ -38,8 +38,10 @@ LAYOUTS = [
     allowed=st.none() | st.integers(0, 2**32),
     layout=st.sampled_from(["flat", "ivf fp16", "ivf sq8"]),
     dtype=st.sampled_from(["float32", "float16"]),
+    later=st.integers(0, 30),
+    spare=st.sampled_from([0, 1, 8]),
 )
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=50)
 def test_equals_brute_force_on_rows_with_ties(
     tmp_path_factory: pytest.TempPathFactory,
     data: list[list[int]],
@@ -47,18 +49,27 @@ def test_equals_brute_force_on_rows_with_ties(
     allowed: int | None,
     layout: str,
     dtype: str,
+    later: int,
+    spare: int,
 ) -> None:
-    """Whole numbers make many ties; an exhaustive IVF with all rows as candidates is exact."""
+    """Whole numbers make many ties; an exhaustive IVF with all rows as candidates is exact.
+
+    Some rows come later, and however few candidates are compared in float64.
+    """
     X = np.array(data, np.float32)
     X /= np.linalg.norm(X, axis=1, keepdims=True)
     mask = None if allowed is None else np.random.default_rng(allowed).random(len(X)) < 0.5
-    nlist = min(3, len(X))
+    first = max(1, len(X) - later)
+    nlist = min(3, first)
     plan = replace(plan_of(layout, *X.shape), dtype=dtype, refine=len(X))
     if plan.kind == "ivf":
         plan = replace(plan, nlist=nlist, nprobe=nlist)
     folder = tmp_path_factory.mktemp("index") / "big"
-    build(source(X), folder, plan, chunk_rows=7)
-    rows, cosines = BigIndex.load(folder).search(X, k, mask)
+    build(source(X[:first]), folder, plan, chunk_rows=7)
+    add(folder, source(X[first:], "later-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("retrieval.big_index._SPARE", spare)
+        rows, cosines = BigIndex.load(folder).search(X, k, mask)
     kept = X.astype(dtype).astype(np.float32)
     possible = len(X) if mask is None else int(mask.sum())
     assert rows.tolist() == brute(kept, X, min(k, possible), mask).tolist()
