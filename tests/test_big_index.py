@@ -76,6 +76,25 @@ def test_equals_brute_force_on_rows_with_ties(
     assert (np.diff(cosines, axis=1) <= 0).all()
 
 
+@pytest.mark.parametrize("spare", [0, 8])
+@pytest.mark.parametrize("first", [1, 200, 400])
+def test_what_float32_cannot_tell_apart_goes_by_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int, spare: int
+) -> None:
+    """The same numbers in other orders: their sums differ in float32 alone. Some come later."""
+    monkeypatch.setattr("retrieval.big_index._SPARE", spare)
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=64)
+    X = np.stack([rng.permutation(numbers) for _ in range(400)])
+    X = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
+    Q = np.full((3, 64), 1 / 8, np.float32)
+    assert len(np.unique(Q[0] @ X.T)) > 2
+    index = made(tmp_path, X[:first], "ivf fp16", nlist=1, nprobe=1, refine=40)
+    add(index.folder, source(X[first:], "later-"))
+    rows, _ = BigIndex.load(index.folder).search(Q, 10)
+    assert rows.tolist() == [list(range(10))] * 3
+
+
 @given(seed=st.integers(0, 2**32), k=st.integers(1, 12), kind=st.sampled_from(["flat", "hnsw"]))
 @settings(deadline=None, max_examples=25)
 def test_the_small_index_filters_as_brute_force_does(seed: int, k: int, kind: Kind) -> None:
