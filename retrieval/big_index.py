@@ -42,7 +42,7 @@ _FEW = 20_000  # allowed rows that are compared one by one: exact, and no slower
 _FEW_GRAPH = 200_000  # a graph finds its way badly where most rows are not allowed
 _SPARE = 8  # candidates beyond k, so that ties around the k-th place seldom need a second search
 _BLOCK = 16_384  # rows of a scan at a time
-_QUERIES = 1024  # at a time
+_QUERIES, _FILTERED = 1024, 256  # at a time; with a filter every list is weighed for each
 _WORTH_COPYING = 10_000  # queries for which an IVF is copied to the GPUs
 _RANKED = 2048  # candidates that a thread ranks at a time
 _CHECKED_AT_ONCE = 256 * 2**20  # bytes; files up to this size are hashed when they are opened
@@ -140,8 +140,9 @@ class BigIndex:
         among = self._among(allowed)
         k = max(0, min(k, among.count))
         rows, cosines = np.empty((len(Q), k), np.int64), np.empty((len(Q), k), np.float32)
-        for start in range(0, len(Q) if k else 0, _QUERIES):
-            part = slice(start, start + _QUERIES)
+        step = _QUERIES if allowed is None else _FILTERED
+        for start in range(0, len(Q) if k else 0, step):
+            part = slice(start, start + step)
             rows[part], cosines[part] = self._best(Q[part], k, among)
         return rows, cosines
 

@@ -79,7 +79,7 @@ def try_plan(plan: Plan, sample: Sample, n: int, recall: float, centroids: F32) 
     """
     index, build_seconds = _build(plan, sample.base, centroids)
     m, best = len(sample.base), None
-    more = growth_of_effort(plan, index, sample, n, recall, centroids)
+    more = _growth_of_effort(plan, index, sample, n, recall, centroids)
     seconds_of = _graph_seconds if plan.kind == "hnsw" else _lists_seconds
     seconds_at = seconds_of(plan, index, sample, n)
     for effort in _efforts(plan, len(centroids)):
@@ -163,7 +163,7 @@ def _for_all(plan: Plan, refine: int, effort: float) -> Plan:
     return replace(plan, refine=refine, nprobe=min(plan.nlist, max(1, round(effort))))
 
 
-def growth_of_effort(
+def _growth_of_effort(
     plan: Plan, index: Any, sample: Sample, n: int, recall: float, centroids: F32
 ) -> float:
     """How many times the lists, or the ef, that the sample needs n rows need."""
