@@ -56,6 +56,16 @@ def batch_size(text: str) -> str:
     return text
 
 
+def index_kind(text: str) -> str:
+    from retrieval.choosing import check_kind
+
+    try:
+        check_kind(text)
+    except UserError as error:
+        raise typer.BadParameter(str(error)) from error
+    return text
+
+
 WorkspaceOption = Annotated[
     Path,
     typer.Option(
@@ -730,9 +740,9 @@ def index_command(
     kind: Annotated[
         str,
         typer.Option(
-            metavar="auto|flat|hnsw|ivf",
-            callback=one_of("auto", "flat", "hnsw", "ivf"),
-            help="auto: by size, memory and what was measured.",
+            metavar="auto|flat|hnsw|ivf|ivfpq|…",
+            callback=index_kind,
+            help="auto: by size, memory and what was measured; or ivf with its code, ivfpq128x4.",
         ),
     ] = "auto",
     recall: Annotated[

@@ -1,5 +1,6 @@
 """`cli index` on a workspace: kept up with its photos, never another encoder's."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from big_indexes_by_hand import clustered
+from conftest import Result
 
 from embed.collection import load_collection, save_collection
 from embed.encoder import PixelEncoder
@@ -176,3 +178,22 @@ def test_without_photos_or_kind_the_user_is_told(tmp_path: Path, workspace: Work
     workspace.collection.unlink()
     with pytest.raises(UserError, match="cli embed PHOTOS"):
         build_index(workspace, plan=IVF)
+
+
+@pytest.mark.parametrize("kind", ["ivfpq", "ivfpq8x4", "ivfsq8"])
+def test_every_kind_that_can_be_asked_for_is_built(
+    run: Callable[..., Result], workspace: Workspace, kind: str
+) -> None:
+    done = run("index", "--kind", kind, "--json", "-w", workspace.folder)
+    assert done.code == 0, done.err
+    assert (done.json["plan"]["kind"] + done.json["plan"]["code"]).startswith(kind)
+    assert run("index", "--verify", "-w", workspace.folder).code == 0
+
+
+def test_another_kind_is_wrong_usage(run: Callable[..., Result], workspace: Workspace) -> None:
+    done = run("index", "--kind", "ivfpqx4", "-w", workspace.folder)
+    assert done.code == 2
+    assert "Choose from: auto, flat, hnsw, ivf, ivfpq" in done.err
+    done = run("index", "--kind", "ivfpq7x4", "-w", workspace.folder)
+    assert done.code == 1
+    assert "cannot be cut" in done.err
