@@ -69,8 +69,8 @@ def choose(
     `memory`. Else HNSW, IVF with bytes and IVF with short codes are built on the sample without
     some rows that are the queries, and the one is taken that keeps `recall` at k with the least
     time a query, among those within `memory` bytes (without: half of this machine's) and
-    `latency` seconds, and built within an hour; of those within twice that time, the one with the
-    least time times memory. What is said of n rows is extrapolated, and the
+    `latency` seconds, and built within an hour; or, of those within twice that time and with less
+    than half the memory, the quickest. What is said of n rows is extrapolated, and the
     notes say so; `tune` replaces it by what is measured. What no layout can keep stands there.
     kind : auto, flat, hnsw, ivf, ivfpq, or ivf with its code (ivfsq8, ivfpq64).
     """
@@ -135,9 +135,14 @@ def _fastest(
         return lacking, late, trial.build_seconds > _BUILD_SECONDS, trial.seconds
 
     best = min(trials, key=cost)
-    alike = [one for one in trials if cost(one)[:-1] == cost(best)[:-1]]
-    alike = [one for one in alike if one.seconds <= _ROUGHLY * best.seconds]
-    return min(alike, key=lambda one: one.seconds * memory_of(one.plan, n, dim))
+    much_smaller = [
+        one
+        for one in trials
+        if cost(one)[:-1] == cost(best)[:-1]
+        and one.seconds <= _ROUGHLY * best.seconds
+        and memory_of(one.plan, n, dim) < memory_of(best.plan, n, dim) / 2
+    ]
+    return min(much_smaller or [best], key=cost)
 
 
 def _layouts(kind: str, n: int, dim: int, dtype: Dtype) -> list[Plan]:
