@@ -24,7 +24,7 @@ step cli fit --head logreg --balance smote
 step cli leaderboard
 step cli evaluate
 step cli report -o "$FAMILIA_WORKSPACE/report.html"
-one="$(find -L "$photos" -type f \( -iname '*.png' -o -iname '*.jpg' -o -iname '*.jpeg' \) | sort | head -n 1)"
+one="$(find -L "$photos" -type f \( -iname '*.png' -o -iname '*.jpg' -o -iname '*.jpeg' \) | sort | sed -n 1p)"
 step cli predict "$one" --top 3
 step cli search "$one" --k 5 --gallery "$FAMILIA_WORKSPACE/alike.html"
 cat > "$FAMILIA_WORKSPACE/grid.toml" <<'TOML'
