@@ -205,6 +205,8 @@ class BigIndex:
         tail = self._near_of(Q, k, among.tail)
         spare = np.full((len(Q), max(0, k - found.shape[1] - tail.shape[1])), -1)
         near = np.sort(np.hstack([found, tail, spare]), axis=1)
+        if (near[:, 0] < -1).any() or (near[:, -1] >= len(self)).any():
+            raise unusable(self.folder, "its lists were changed after they were written")
         rows, cosines = np.empty((len(Q), k), np.int64), np.empty((len(Q), k), np.float32)
 
         step = max(1, _RANKED // near.shape[1])

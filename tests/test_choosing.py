@@ -185,6 +185,7 @@ def test_longer_lists_take_longer(X):
         try_plan(Plan("ivf", "pq16x4", nlist, nprobe=1), sample, n, 0.9, lists)
         for nlist, n in ((60, 4000), (6000, 40_000_000))
     )
+    assert len(sample.base) + len(sample.queries) == len(X)
     assert many.seconds > few.seconds
     assert many.build_seconds > 100 * few.build_seconds
 

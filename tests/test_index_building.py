@@ -195,6 +195,18 @@ def test_rows_that_are_no_unit_vectors_are_noticed_while_searching(tmp_path: Pat
         BigIndex.load(index.folder).search(X[5:6], 3)
 
 
+@pytest.mark.parametrize(("layout", "name"), [("ivf sq8", "lists-"), ("ivf pq8x4", "blocks-")])
+def test_lists_full_of_noise_are_noticed_while_searching(
+    tmp_path: Path, layout: str, name: str
+) -> None:
+    X = clustered(600, 16, 18)
+    index = made(tmp_path, X, layout)
+    path = next(index.folder.glob(f"{name}*"))
+    path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
+    with pytest.raises(UserError, match="lists were changed"):
+        BigIndex.load(index.folder).search(X, 3)
+
+
 def test_foreign_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no index\.json"):
         BigIndex.load(tmp_path)
